@@ -1,0 +1,60 @@
+/* failpoint.c: see failpoint.h.
+ * SPDX-License-Identifier: MIT */
+#include "failpoint.h"
+
+/* ISO C wants one declaration, whatever the build. */
+extern const bool failpoint_enabled;
+
+#ifndef WITH_FAILPOINTS
+const bool failpoint_enabled = false;
+#else
+const bool failpoint_enabled = true;
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+/* The entry for name in a list "a=1,b,c=2", or NULL; past the name. */
+static const char *
+entry(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = list; p != NULL && *p != '\0';) {
+		if (strncmp(p, name, len) == 0 && strchr("=,", p[len]) != NULL)
+			return p + len;
+		p = strchr(p, ',');
+		if (p != NULL)
+			p++;
+	}
+	return NULL;
+}
+
+void
+failpoint_reach(const char *name)
+{
+	static atomic_int reached;
+	const char *e = entry(getenv("FAILPOINTS"), name);
+	int at = 1;
+
+	if (e == NULL)
+		return;
+	if (strncmp(e, "=sleep:", 7) == 0) {
+		clock_sleep(strtol(e + 7, NULL, 10));
+	} else if (strncmp(e, "=abort", 6) == 0) {
+		if (e[6] == '*')
+			at = (int)strtol(e + 7, NULL, 10);
+		if (atomic_fetch_add(&reached, 1) + 1 >= at)
+			_Exit(134); /* as a kill: no handler, no flush */
+	}
+}
+
+bool
+failpoint_guard_off(const char *name)
+{
+	return entry(getenv("GUARDS_OFF"), name) != NULL;
+}
+#endif

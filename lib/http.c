@@ -1,0 +1,515 @@
+/* http.c: see http.h.
+ * SPDX-License-Identifier: MIT */
+#include "http.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#include "failpoint.h"
+#include "service.h"
+
+#define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
+#define JSON_TYPE "application/json"
+
+static const char *const method_names[METHOD__MAX] = {
+	[GET] = "GET",
+	[POST] = "POST",
+	[PUT] = "PUT",
+	[DELETE] = "DELETE",
+};
+
+/* A FastCGI parameter that is set and not empty, else NULL. */
+static const char *
+param(struct request *rq, const char *name)
+{
+	const char *value = FCGX_GetParam(name, rq->fcgi->envp);
+
+	return value != NULL && *value != '\0' ? value : NULL;
+}
+
+const char *
+http_header(struct request *rq, const char *name)
+{
+	char *s = arena_printf(rq->cx->arena, "HTTP_%s", name);
+
+	for (char *p = s; *p != '\0'; p++)
+		*p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+	return param(rq, s);
+}
+
+const struct fail *
+http_reply(struct request *rq, int status, json_object *json)
+{
+	rq->status = status;
+	rq->json = json;
+	return NULL;
+}
+
+const struct fail *
+http_reply_record(struct request *rq, int status, const struct field *fields,
+		  const void *rec)
+{
+	const struct head *head = rec;
+
+	http_set_header(rq, "ETag", "\"%lld\"", (long long)head->version);
+	return http_reply(rq, status,
+			  record_to_json(rq->cx->arena, fields, rec));
+}
+
+void
+http_set_header(struct request *rq, const char *name, const char *fmt, ...)
+{
+	struct header *h = arena_alloc(rq->cx->arena, sizeof(*h)), **tail;
+	char *value, *to;
+	va_list ap;
+
+	va_start(ap, fmt);
+	value = arena_vprintf(rq->cx->arena, fmt, ap);
+	va_end(ap);
+	to = value;
+	for (const char *p = value; *p != '\0'; p++)
+		if (!iscntrl((unsigned char)*p))
+			*to++ = *p;
+	*to = '\0';
+	*h = (struct header){.name = name, .value = value};
+	for (tail = &rq->headers; *tail != NULL;)
+		tail = &(*tail)->next;
+	*tail = h;
+}
+
+static int64_t
+page_size(const struct page *page)
+{
+	return page->limit ? page->limit : HTTP_PAGE_DEFAULT;
+}
+
+int64_t
+http_page_fetch(const struct page *page)
+{
+	return page_size(page) + 1;
+}
+
+void
+http_page_filter(const struct page *page, bson_t *filter)
+{
+	bson_oid_t oid;
+	bson_t behind;
+
+	if (*page->cursor == '\0')
+		return;
+	bson_oid_init_from_string(&oid, page->cursor);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &behind);
+	BSON_APPEND_OID(&behind, "$lt", &oid);
+	bson_append_document_end(filter, &behind);
+}
+
+/* The request's query but for its cursor, each part with "&" behind it. */
+static const char *
+query_without_cursor(struct request *rq)
+{
+	const char *query = param(rq, "QUERY_STRING"), *kept = "";
+
+	for (const char *p = query; p != NULL && *p != '\0';) {
+		size_t len = strcspn(p, "&");
+
+		if (strncmp(p, "cursor=", 7) != 0 && len > 0)
+			kept = arena_printf(rq->cx->arena, "%s%.*s&", kept,
+					    (int)len, p);
+		p += len + (p[len] == '&');
+	}
+	return kept;
+}
+
+const struct fail *
+http_reply_page(struct request *rq, const struct page *page,
+		const struct field *fields, const void *recs, size_t size,
+		size_t count)
+{
+	struct arena *a = rq->cx->arena;
+	json_object *list = json_new_array(a);
+	size_t shown = (size_t)page_size(page);
+	const char *rec = recs;
+
+	if (shown > count)
+		shown = count;
+	for (size_t i = 0; i < shown; i++)
+		json_object_array_add(list, json_object_get(record_to_json(
+						    a, fields,
+						    rec + i * size)));
+	if (shown > 0 && shown < count) {
+		const struct head *last =
+			(const void *)(rec + (shown - 1) * size);
+
+		http_set_header(rq, "Link", "<%s?%scursor=%s>; rel=\"next\"",
+				rq->path, query_without_cursor(rq), last->id);
+	}
+	return http_reply(rq, 200, list);
+}
+
+/* Writes the head, and the body unless it was a HEAD request. */
+static void
+send_reply(struct request *rq)
+{
+	FCGX_Stream *out = rq->fcgi->out;
+	const char *body = NULL;
+	size_t len = 0;
+
+	if (rq->json != NULL)
+		body = json_write(rq->json, &len);
+	FCGX_FPrintF(out, "Status: %d\r\n", rq->status);
+	if (body != NULL)
+		FCGX_FPrintF(out,
+			     "Content-Type: " JSON_TYPE "\r\n"
+			     "Content-Length: %lu\r\n",
+			     (unsigned long)len);
+	FCGX_PutS("Cache-Control: no-store\r\n"
+		  "X-Content-Type-Options: nosniff\r\n",
+		  out);
+	for (const struct header *h = rq->headers; h != NULL; h = h->next)
+		FCGX_FPrintF(out, "%s: %s\r\n", h->name, h->value);
+	FCGX_PutS("\r\n", out);
+	if (body != NULL && strcmp(rq->method, "HEAD") != 0)
+		FCGX_PutStr(body, (int)len, out);
+}
+
+/* The one place that gives a failure its shape. */
+static void
+reply_fail(struct request *rq, const struct fail *fail)
+{
+	struct arena *a = rq->cx->arena;
+	json_object *o = json_new_object(a), *list = json_object_new_array();
+
+	for (const struct reason *r = fail->reasons; r != NULL; r = r->next) {
+		json_object *e = json_object_new_object();
+
+		json_put_text(e, "message", r->msg);
+		if (r->param != NULL)
+			json_put_text(e, "field", r->param);
+		json_object_array_add(list, e);
+	}
+	json_put(o, "errors", list);
+	if (fail->retry_after > 0)
+		http_set_header(rq, "Retry-After", "%d", fail->retry_after);
+	if (fail->allow != NULL)
+		http_set_header(rq, "Allow", "%s", fail->allow);
+	http_reply(rq, fail->status, o);
+}
+
+/* Does path match pattern?  Its ":id" parts are stored in params. */
+static bool
+matches(struct arena *a, const char *pattern, const char *path,
+	const char *params[HTTP_MAX_PARAMS])
+{
+	int n = 0;
+
+	for (;;) {
+		size_t want = strcspn(pattern, "/"), have = strcspn(path, "/");
+
+		if (*pattern == ':') {
+			const char *id = arena_strndup(a, path, have);
+
+			if (!id_valid(id) || n == HTTP_MAX_PARAMS)
+				return false;
+			params[n++] = id;
+		} else if (want != have || memcmp(pattern, path, want) != 0) {
+			return false;
+		}
+		pattern += want;
+		path += have;
+		if (*pattern == '\0' || *path == '\0')
+			return *pattern == *path;
+		pattern++;
+		path++;
+	}
+}
+
+/* Finds the route of a request, 404 or 405. */
+static const struct fail *
+find_route(struct request *rq, const struct route *routes)
+{
+	struct arena *a = rq->cx->arena;
+	bool allowed[METHOD__MAX] = {false}, any = false;
+	const char *allow = "";
+
+	if (strlen(rq->path) > HTTP_MAX_PATH)
+		return fail_not_found(a);
+	for (const struct route *r = routes; r && r->path != NULL; r++) {
+		if (!matches(a, r->path, rq->path, rq->params))
+			continue;
+		if (strcmp(rq->method, method_names[r->method]) == 0 ||
+		    (r->method == GET && strcmp(rq->method, "HEAD") == 0)) {
+			rq->route = r;
+			return NULL;
+		}
+		allowed[r->method] = any = true;
+	}
+	if (!any)
+		return fail_not_found(a);
+	for (int m = 0; m < METHOD__MAX; m++)
+		if (allowed[m])
+			allow = arena_printf(a, "%s%s%s%s", allow,
+					     *allow ? ", " : "",
+					     method_names[m],
+					     m == GET ? ", HEAD" : "");
+	return fail_method_not_allowed(a, allow);
+}
+
+/* FCGX_GetParam() takes the first of several: what another reader, who takes
+ * the last one, was shown may differ.  So there is at most one of each. */
+static const struct fail *
+check_headers(struct request *rq)
+{
+	static const char *const single[] = {
+		"HTTP_COOKIE=",	       "HTTP_AUTHORIZATION=", "HTTP_ORIGIN=",
+		"HTTP_SEC_FETCH_SITE=", "CONTENT_LENGTH=",     "CONTENT_TYPE=",
+	};
+	struct arena *a = rq->cx->arena;
+	const char *query = param(rq, "QUERY_STRING");
+	int seen[sizeof(single) / sizeof(single[0])] = {0};
+
+	if (query != NULL && strlen(query) > HTTP_MAX_QUERY)
+		return fail_bad_request(a, "The query is too long");
+	for (char **p = rq->fcgi->envp; *p != NULL; p++) {
+		for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++)
+			if (strncmp(*p, single[i], strlen(single[i])) == 0 &&
+			    ++seen[i] > 1)
+				return fail_bad_request(
+					a, "A header stands twice");
+		if (strncmp(*p, "HTTP_", 5) == 0 &&
+		    strlen(*p) > HTTP_MAX_HEADER)
+			return fail_bad_request(a, "A header is too long");
+	}
+	return NULL;
+}
+
+/* State changes come from our own pages or from programs, never from another
+ * site's page (OWASP ASVS 5.0, 3.5.1). */
+static const struct fail *
+check_origin(struct request *rq)
+{
+	const char *site = http_header(rq, "Sec-Fetch-Site");
+	const char *origin = http_header(rq, "Origin");
+
+	if (rq->route->method == GET)
+		return NULL;
+	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
+	     strcmp(site, "none") != 0) ||
+	    (origin != NULL &&
+	     strcmp(origin, rq->cx->service->base_url) != 0))
+		return fail_forbidden(rq->cx->arena,
+				      "Cross-site request refused");
+	return NULL;
+}
+
+/* The value of a cookie, in the arena; NULL when there is none. */
+static const char *
+cookie(struct request *rq, const char *name)
+{
+	const char *p = http_header(rq, "Cookie");
+	size_t len = strlen(name);
+
+	while (p != NULL && *p != '\0') {
+		p += strspn(p, " ;");
+		if (strncmp(p, name, len) == 0 && p[len] == '=') {
+			p += len + 1;
+			return arena_strndup(rq->cx->arena, p,
+					     strcspn(p, "; "));
+		}
+		p += strcspn(p, ";");
+	}
+	return NULL;
+}
+
+static const struct fail *
+check_access(struct request *rq)
+{
+	const char *bearer = http_header(rq, "Authorization");
+	const char *token = cookie(rq, TOKEN_COOKIE);
+
+	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0)
+		token = bearer + 7;
+	rq->signed_in = token != NULL &&
+			token_read(rq->cx->arena, token, &rq->user);
+	if (rq->route->access == ANYONE)
+		return NULL;
+	if (!rq->signed_in)
+		return fail_not_authorized(rq->cx->arena);
+	if (rq->route->access == ADMIN && strcmp(rq->user.role, "admin") != 0)
+		return fail_forbidden(rq->cx->arena, "Admins only");
+	return NULL;
+}
+
+/*
+ * Reads the whole body, as long as Content-Length says.  What is refused is
+ * read off all the same, up to a limit: on a connection that goes on, bytes
+ * left behind would be read as the next request; on one that is closed, they
+ * would cost the client its answer.
+ */
+static const struct fail *
+read_body(struct request *rq, const char **ret_body, size_t *ret_len)
+{
+	struct arena *a = rq->cx->arena;
+	const char *header = param(rq, "CONTENT_LENGTH");
+	const struct fail *fail = NULL;
+	char drain[4096], *body = drain;
+	size_t len = 0;
+	int n = 0;
+
+	*ret_len = 0;
+	for (const char *p = header; p != NULL && *p != '\0'; p++) {
+		if (!isdigit((unsigned char)*p))
+			return fail_bad_request(a, "Bad Content-Length");
+		if (len <= DRAIN_MAX)
+			len = len * 10 + (size_t)(*p - '0');
+	}
+	if (len > HTTP_MAX_BODY) {
+		for (size_t all = 0; all < len && all < DRAIN_MAX;
+		     all += (size_t)n)
+			if ((n = FCGX_GetStr(drain, sizeof(drain),
+					     rq->fcgi->in)) <= 0)
+				break;
+		rq->fcgi->keepConnection = 0;
+		return fail_too_large(a);
+	}
+	body = arena_alloc(a, len + 1);
+	n = FCGX_GetStr(body, (int)len, rq->fcgi->in);
+	if ((size_t)n != len || FCGX_GetChar(rq->fcgi->in) != EOF) {
+		rq->fcgi->keepConnection = 0;
+		fail = fail_bad_request(a, "The body is not as long as "
+					   "Content-Length says");
+	}
+	*ret_body = body;
+	*ret_len = len;
+	return fail;
+}
+
+static bool
+is_json(const char *type)
+{
+	size_t len = strlen(JSON_TYPE);
+
+	if (type == NULL || strncasecmp(type, JSON_TYPE, len) != 0)
+		return false;
+	type += len + strspn(type + len, " \t");
+	return *type == '\0' || *type == ';';
+}
+
+static const struct fail *
+parse_body(struct request *rq, const char *body, size_t len)
+{
+	struct arena *a = rq->cx->arena;
+	const struct route *r = rq->route;
+	json_object *o;
+	void *into;
+
+	if (r->method == GET || (r->body == NULL && len == 0))
+		return NULL;
+	if (!is_json(param(rq, "CONTENT_TYPE")))
+		return fail_bad_request(
+			a, "Content-Type must be application/json");
+	o = json_read(a, body, len);
+	if (o == NULL)
+		return fail_bad_request(a, "The body is not well-formed JSON");
+	if (r->body == NULL)
+		return NULL;
+	into = arena_alloc(a, r->body_size);
+	rq->body = into;
+	return record_from_json(a, r->body, o, into, &rq->given);
+}
+
+static const struct fail *
+parse_query(struct request *rq)
+{
+	const char *query = param(rq, "QUERY_STRING");
+	void *into;
+
+	if (rq->route->query == NULL)
+		return NULL;
+	into = arena_alloc(rq->cx->arena, rq->route->query_size);
+	rq->query = into;
+	return record_from_query(rq->cx->arena, rq->route->query,
+				 query ? query : "", into,
+				 rq->route->body ? NULL : &rq->given);
+}
+
+static const struct fail *
+serve(struct request *rq)
+{
+	/* The body is read off whatever becomes of the request. */
+	const char *body = "";
+	size_t len;
+	const struct fail *unread = read_body(rq, &body, &len);
+
+	TRY(check_headers(rq));
+	TRY(find_route(rq, rq->cx->service->routes));
+	TRY(check_origin(rq));
+	TRY(unread);
+	TRY(check_access(rq));
+	TRY(parse_body(rq, body, len));
+	TRY(parse_query(rq));
+	return rq->route->handler(rq);
+}
+
+/* For probes of the pod itself; nginx never routes them from outside. */
+static bool
+serve_probe(struct request *rq)
+{
+	const struct service *service = rq->cx->service;
+	json_object *o = json_new_object(rq->cx->arena);
+	bool ready = true;
+
+	if (strcmp(rq->path, "/healthz") == 0) {
+		json_put_text(o, "status", "live");
+	} else if (strcmp(rq->path, "/readyz") == 0) {
+		if (service->store != NULL) {
+			ready = store_ping(rq->cx) == NULL;
+			json_put_text(o, "database", ready ? "up" : "down");
+		}
+		if (service->ready != NULL)
+			ready = service->ready(rq->cx, o) && ready;
+		/* A service does its work without the bus, and catches up:
+		 * told, but not counted. */
+		json_put_text(o, "bus",
+			      bus_connected(service->bus) ? "up" : "down");
+		json_put_text(o, "status", ready ? "ready" : "not ready");
+	} else {
+		return false;
+	}
+	http_reply(rq, ready ? 200 : 503, o);
+	return true;
+}
+
+void
+http_serve(struct context *cx, FCGX_Request *fcgi)
+{
+	struct request rq = {.cx = cx, .fcgi = fcgi};
+	const char *id, *why = NULL;
+	const struct fail *fail = NULL;
+	int64_t began = clock_monotonic();
+
+	rq.method = param(&rq, "REQUEST_METHOD");
+	rq.path = param(&rq, "SCRIPT_NAME");
+	rq.method = rq.method ? rq.method : "GET";
+	rq.path = rq.path ? rq.path : "/";
+	id = param(&rq, "REQUEST_ID"); /* nginx's $request_id */
+	log_set_request(id);
+	if (id != NULL)
+		http_set_header(&rq, "X-Request-Id", "%s", id);
+	if (!serve_probe(&rq))
+		fail = serve(&rq);
+	if (fail != NULL) {
+		reply_fail(&rq, fail);
+		why = fail->cause ? fail->cause
+		      : fail->reasons ? fail->reasons->msg
+				      : fail->name;
+	}
+	FAILPOINT("answering");
+	send_reply(&rq);
+	LOG(rq.status >= 500 ? LOG_ERROR : LOG_INFO, "request",
+	    LOG_TEXT("method", rq.method), LOG_TEXT("path", rq.path),
+	    LOG_NUMBER("status", rq.status),
+	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
+	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),
+	    LOG_NUMBER("ms", clock_monotonic() - began));
+	log_set_request(NULL);
+}

@@ -1,0 +1,73 @@
+/* log.c: see log.h.
+ * SPDX-License-Identifier: MIT */
+#include "log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "arena.h"
+#include "clock.h"
+#include "json.h"
+
+static const char *const levels[] = {
+	[LOG_DEBUG] = "debug",
+	[LOG_INFO] = "info",
+	[LOG_WARN] = "warn",
+	[LOG_ERROR] = "error",
+};
+
+static const char *log_service = "-";
+static enum log_level least = LOG_INFO;
+static _Thread_local const char *request_id;
+
+int
+log_init(const char *service, const char *level)
+{
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+		if (strcmp(levels[i], level) != 0)
+			continue;
+		log_service = service;
+		least = (enum log_level)i;
+		return 0;
+	}
+	return -1;
+}
+
+void
+log_set_request(const char *id)
+{
+	request_id = id;
+}
+
+void
+log_write(enum log_level level, const char *msg,
+	  const struct log_member *members, int count)
+{
+	struct arena *a;
+	json_object *line;
+	const char *text;
+	size_t len;
+	ssize_t written;
+
+	if (level < least)
+		return;
+	a = arena_new();
+	line = json_new_object(a);
+	json_put_text(line, "time", clock_format(a, clock_now()));
+	json_put_text(line, "level", levels[level]);
+	json_put_text(line, "service", log_service);
+	if (request_id != NULL)
+		json_put_text(line, "request", request_id);
+	json_put_text(line, "msg", msg);
+	for (int i = 0; i < count; i++) {
+		if (members[i].text != NULL)
+			json_put_text(line, members[i].name, members[i].text);
+		else
+			json_put_int(line, members[i].name, members[i].number);
+	}
+	text = json_write(line, &len);
+	text = arena_printf(a, "%.*s\n", (int)len, text);
+	written = write(STDERR_FILENO, text, len + 1);
+	(void)written; /* a log that can't be written has nowhere to say so */
+	arena_free(a);
+}

@@ -1,0 +1,266 @@
+/* outbox.c: see outbox.h.
+ * SPDX-License-Identifier: MIT */
+#include "outbox.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "failpoint.h"
+#include "service.h"
+
+#define QUEUE 1024	   /* records that wait */
+#define BATCH 32	   /* records whose events are on their way at once */
+#define SWEEP_EVERY 10000  /* ms */
+#define SWEEP_LIMIT 1000   /* records of one kind in one sweep */
+#define REFUSED_WAIT 100   /* ms, before it is tried again */
+
+struct item {
+	const struct kind *kind;
+	char id[ID_SIZE];
+};
+
+struct outbox {
+	const struct service *service;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards all that follows */
+	pthread_cond_t changed;
+	struct item queue[QUEUE]; /* a ring */
+	size_t first, count;
+	bool missed; /* the queue was full: sweep */
+	bool stopping;
+};
+
+/* The events of one record, on their way. */
+struct sending {
+	struct item item;
+	struct unsent *unsent;
+	size_t count, stored; /* stored: those before the first that was not */
+};
+
+struct flight {
+	pthread_mutex_t lock;
+	pthread_cond_t landed;
+	size_t pending;
+};
+
+/* One event of a record; closure of its publish. */
+struct passenger {
+	struct flight *flight;
+	bool stored;
+};
+
+static void
+on_done(void *closure, bool stored)
+{
+	struct passenger *p = closure;
+	struct flight *f = p->flight;
+
+	pthread_mutex_lock(&f->lock);
+	p->stored = stored;
+	if (--f->pending == 0)
+		pthread_cond_signal(&f->landed);
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* Publishes all that the batch's records have.  False when the bus or the
+ * database refused some. */
+static bool
+send_batch(struct context *cx, const struct item *items, size_t n)
+{
+	struct flight f = {.lock = PTHREAD_MUTEX_INITIALIZER,
+			   .landed = PTHREAD_COND_INITIALIZER};
+	struct sending *s = arena_alloc(cx->arena, n * sizeof(*s));
+	struct passenger **p = arena_alloc(cx->arena, n * sizeof(*p));
+	bool all = true;
+
+	for (size_t i = 0; i < n; i++) {
+		s[i].item = items[i];
+		if (store_unsent(cx, items[i].kind, items[i].id, &s[i].unsent,
+				 &s[i].count) != NULL)
+			all = false;
+		p[i] = arena_alloc(cx->arena,
+				   (s[i].count + 1) * sizeof(**p));
+		for (size_t j = 0; j < s[i].count; j++) {
+			struct unsent *u = &s[i].unsent[j];
+
+			p[i][j].flight = &f;
+			pthread_mutex_lock(&f.lock);
+			f.pending++;
+			pthread_mutex_unlock(&f.lock);
+			if (bus_publish(cx->service->bus, u->channel, u->body,
+					strlen(u->body), on_done,
+					&p[i][j]) != 0) {
+				on_done(&p[i][j], false);
+				break; /* those behind it wait for it */
+			}
+		}
+	}
+	/* Each publish that was accepted is answered, see bus.h. */
+	pthread_mutex_lock(&f.lock);
+	while (f.pending > 0)
+		pthread_cond_wait(&f.landed, &f.lock);
+	pthread_mutex_unlock(&f.lock);
+	FAILPOINT("published");
+	for (size_t i = 0; i < n; i++) {
+		while (s[i].stored < s[i].count && p[i][s[i].stored].stored)
+			s[i].stored++;
+		if (s[i].stored < s[i].count)
+			all = false;
+		if (s[i].stored > 0 &&
+		    store_sent(cx, s[i].item.kind, s[i].item.id, s[i].unsent,
+			       s[i].stored) != NULL)
+			all = false;
+	}
+	return all;
+}
+
+static void
+sweep(struct outbox *o, struct context *cx)
+{
+	const char **ids;
+	size_t n;
+
+	if (GUARD_OFF("sweep") || !bus_connected(o->service->bus))
+		return;
+	for (int i = 0; o->service->kinds[i] != NULL; i++) {
+		const struct kind *kind = o->service->kinds[i];
+
+		if (kind->publishes == NULL ||
+		    store_with_unsent(cx, kind, SWEEP_LIMIT, &ids, &n) != NULL)
+			continue;
+		for (size_t j = 0; j < n; j++)
+			outbox_wake(o, kind, ids[j]);
+	}
+}
+
+/* Takes up to BATCH records off the queue.  The lock is held. */
+static size_t
+take(struct outbox *o, struct item *items)
+{
+	size_t n = 0;
+
+	while (o->count > 0 && n < BATCH) {
+		items[n++] = o->queue[o->first];
+		o->first = (o->first + 1) % QUEUE;
+		o->count--;
+	}
+	return n;
+}
+
+static void
+wait_until(struct outbox *o, int64_t at)
+{
+	struct timespec ts = {.tv_sec = at / 1000,
+			      .tv_nsec = at % 1000 * 1000000};
+
+	pthread_cond_timedwait(&o->changed, &o->lock, &ts);
+}
+
+static void *
+run(void *closure)
+{
+	struct outbox *o = closure;
+	struct context cx = {.service = o->service, .arena = arena_new()};
+	struct item items[BATCH];
+	int64_t next_sweep = 0;
+	bool connected = false, sent = true;
+	size_t n;
+
+	pthread_mutex_lock(&o->lock);
+	while (!o->stopping || (o->count > 0 && sent)) {
+		/* What was saved while the bus was away is found at once when
+		 * it is back. */
+		bool now_connected = bus_connected(o->service->bus);
+
+		if ((now_connected && !connected) || o->missed ||
+		    clock_monotonic() >= next_sweep) {
+			o->missed = false;
+			pthread_mutex_unlock(&o->lock);
+			sweep(o, &cx);
+			pthread_mutex_lock(&o->lock);
+			next_sweep = clock_monotonic() + SWEEP_EVERY;
+		}
+		connected = now_connected;
+		n = take(o, items);
+		if (n == 0) {
+			if (!o->stopping)
+				wait_until(o, connected ? next_sweep
+							: clock_monotonic() +
+								  REFUSED_WAIT);
+			continue;
+		}
+		pthread_mutex_unlock(&o->lock);
+		sent = send_batch(&cx, items, n);
+		arena_reset(cx.arena);
+		for (size_t i = 0; !sent && i < n; i++)
+			outbox_wake(o, items[i].kind, items[i].id);
+		pthread_mutex_lock(&o->lock);
+		if (!sent && !o->stopping)
+			wait_until(o, clock_monotonic() + REFUSED_WAIT);
+	}
+	pthread_mutex_unlock(&o->lock);
+	arena_free(cx.arena);
+	return NULL;
+}
+
+struct outbox *
+outbox_open(const struct service *service)
+{
+	struct outbox *o = calloc(1, sizeof(*o));
+	pthread_condattr_t attr;
+
+	if (o == NULL)
+		_exit(EX_OSERR);
+	o->service = service;
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&o->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&o->thread, NULL, run, o) != 0)
+		_exit(EX_OSERR);
+	return o;
+}
+
+void
+outbox_wake(struct outbox *o, const struct kind *kind, const char *id)
+{
+	bool there = false;
+
+	pthread_mutex_lock(&o->lock);
+	/* Often the record that waits last is woken again: once is enough. */
+	if (o->count > 0) {
+		struct item *last =
+			&o->queue[(o->first + o->count - 1) % QUEUE];
+
+		there = last->kind == kind && strcmp(last->id, id) == 0;
+	}
+	if (o->count == QUEUE) {
+		o->missed = true;
+	} else if (!there) {
+		struct item *item = &o->queue[(o->first + o->count++) % QUEUE];
+
+		item->kind = kind;
+		memcpy(item->id, id, ID_SIZE);
+	}
+	pthread_cond_signal(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+}
+
+void
+outbox_close(struct outbox *o)
+{
+	if (o == NULL)
+		return;
+	pthread_mutex_lock(&o->lock);
+	o->stopping = true;
+	pthread_cond_signal(&o->changed);
+	pthread_mutex_unlock(&o->lock);
+	pthread_join(o->thread, NULL);
+	pthread_cond_destroy(&o->changed);
+	pthread_mutex_destroy(&o->lock);
+	free(o);
+}

@@ -1,0 +1,24 @@
+/* outbox.h: sends what the store's records have in their outboxes.
+ * SPDX-License-Identifier: MIT */
+#ifndef TICKETING_OUTBOX_H
+#define TICKETING_OUTBOX_H
+
+struct kind;
+struct outbox;
+struct service;
+
+/*
+ * A thread publishes the events of each record that outbox_wake() names, in
+ * order of version, and takes those out that the bus has stored.  At start and
+ * every 10 s it looks for records that were left with some, by a crash or
+ * while the bus was away.  So each event is published at least once.
+ */
+struct outbox *outbox_open(const struct service *service);
+
+/* Never waits.  A full queue is no loss: the next look finds the record. */
+void outbox_wake(struct outbox *o, const struct kind *kind, const char *id);
+
+/* Sends what is queued, if the bus is there, and ends.  NULL is accepted. */
+void outbox_close(struct outbox *o);
+
+#endif

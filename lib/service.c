@@ -1,0 +1,380 @@
+/* service.c: see service.h.
+ * SPDX-License-Identifier: MIT */
+#include "service.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <link.h>
+#include <malloc.h>
+#include <mongoc/mongoc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "outbox.h"
+
+#define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
+#define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
+#define STACK_SIZE 524288 /* of a thread; the deepest path uses a tenth */
+
+static struct {
+	const char *level, *url, *cluster, *client, *base_url, *mongo_uri;
+	const char *jwt_key, *jwt_key_previous, *socket;
+	int64_t workers;
+} conf;
+
+static const struct setting common_settings[] = {
+	{.name = "LOG_LEVEL", .text = &conf.level, .fallback = "info"},
+	{.name = "FCGI_SOCKET", .text = &conf.socket, .fallback = ""},
+	{.name = "FCGI_WORKERS", .number = &conf.workers, .fallback = "8",
+	 .min = 1, .max = 256},
+	{.name = "NATS_URL", .text = &conf.url},
+	{.name = "NATS_CLUSTER_ID", .text = &conf.cluster},
+	{.name = "NATS_CLIENT_ID", .text = &conf.client},
+	{0},
+};
+
+static const struct setting store_settings[] = {
+	{.name = "MONGO_URI", .text = &conf.mongo_uri},
+	{0},
+};
+
+static const struct setting route_settings[] = {
+	{.name = "BASE_URL", .text = &conf.base_url},
+	{.name = "JWT_KEY", .text = &conf.jwt_key, .min = TOKEN_KEY_MIN},
+	{.name = "JWT_KEY_PREVIOUS", .text = &conf.jwt_key_previous,
+	 .fallback = ""},
+	{0},
+};
+
+static const struct setting no_settings[] = {{0}};
+
+static atomic_bool stopping;
+
+/* Starts a thread; a process that can't has no use. */
+static pthread_t
+start(void *(*run)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t t;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	if (pthread_create(&t, &attr, run, arg) != 0)
+		_exit(EX_OSERR);
+	pthread_attr_destroy(&attr);
+	return t;
+}
+
+struct task_thread {
+	struct task *task;
+	const struct service *service;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards woken */
+	pthread_cond_t changed;
+	bool woken;
+};
+
+static void *
+run_task(void *arg)
+{
+	struct task_thread *t = arg;
+	struct context cx = {.service = t->service, .arena = arena_new()};
+
+	while (!stopping) {
+		int64_t until = clock_monotonic() + t->task->every;
+		struct timespec ts = {.tv_sec = until / 1000,
+				      .tv_nsec = until % 1000 * 1000000};
+
+		t->task->run(&cx);
+		arena_reset(cx.arena);
+		pthread_mutex_lock(&t->lock);
+		while (!t->woken && !stopping)
+			if (pthread_cond_timedwait(&t->changed, &t->lock,
+						   &ts) == ETIMEDOUT)
+				break;
+		t->woken = false;
+		pthread_mutex_unlock(&t->lock);
+	}
+	arena_free(cx.arena);
+	return NULL;
+}
+
+static void
+start_task(const struct service *service, struct task *task)
+{
+	struct task_thread *t = calloc(1, sizeof(*t));
+	pthread_condattr_t attr;
+
+	if (t == NULL)
+		_exit(EX_OSERR);
+	*t = (struct task_thread){.task = task, .service = service};
+	pthread_mutex_init(&t->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	task->thread = t;
+}
+
+void
+task_wake(struct task *task)
+{
+	struct task_thread *t = task->thread;
+
+	pthread_mutex_lock(&t->lock);
+	t->woken = true;
+	pthread_cond_signal(&t->changed);
+	pthread_mutex_unlock(&t->lock);
+}
+
+static void
+stop_task(struct task *task)
+{
+	struct task_thread *t = task->thread;
+
+	task_wake(task);
+	pthread_join(t->thread, NULL);
+}
+
+static void
+free_task(struct task *task)
+{
+	pthread_cond_destroy(&task->thread->changed);
+	pthread_mutex_destroy(&task->thread->lock);
+	free(task->thread);
+}
+
+struct worker {
+	const struct service *service;
+	int socket;
+	pthread_t thread;
+};
+
+/* No lock is held around FCGX_Accept_r(), unlike in the devkit's example: it
+ * covers reading the parameters too, and one silent client would stop all. */
+static void *
+run_worker(void *arg)
+{
+	struct worker *w = arg;
+	struct context cx = {.service = w->service, .arena = arena_new()};
+	FCGX_Request request;
+	int rc;
+
+	FCGX_InitRequest(&request, w->socket, 0);
+	while (!stopping) {
+		rc = FCGX_Accept_r(&request);
+		if (rc == 0) {
+			http_serve(&cx, &request);
+			FCGX_Finish_r(&request);
+			arena_reset(cx.arena);
+		} else if (!stopping) {
+			LOG(LOG_WARN, "accept failed",
+			    LOG_TEXT("cause", strerror(-rc)));
+			clock_sleep(ACCEPT_WAIT);
+		}
+	}
+	FCGX_Free(&request, 1);
+	arena_free(cx.arena);
+	return NULL;
+}
+
+/* Ends with one sentence on why the service can't start. */
+static _Noreturn void
+refuse(const struct service *service, const char *why)
+{
+	LOG(LOG_ERROR, "can't start", LOG_TEXT("cause", why));
+	fprintf(stderr, "%s: %s\n", service->name, why);
+	exit(EX_CONFIG);
+}
+
+static void
+configure(struct service *service)
+{
+	const struct setting *const tables[] = {
+		common_settings,
+		service->kinds ? store_settings : no_settings,
+		service->routes ? route_settings : no_settings,
+		service->settings ? service->settings : no_settings,
+		NULL,
+	};
+	char errors[1024];
+	const char *error = NULL;
+
+	log_init(service->name, "info");
+	if (setting_read(tables, errors, sizeof(errors)) != 0)
+		refuse(service, errors);
+	if (log_init(service->name, conf.level) != 0)
+		refuse(service, "LOG_LEVEL is none of debug, info, warn, "
+				"error");
+	if (service->routes != NULL) {
+		token_init(conf.jwt_key, conf.jwt_key_previous);
+		service->base_url = conf.base_url;
+	}
+	if (service->kinds != NULL)
+		service->store = store_open(conf.mongo_uri, service->kinds,
+					    conf.workers, &error);
+	if (error != NULL)
+		refuse(service, error);
+	error = service->open ? service->open() : NULL;
+	if (error != NULL)
+		refuse(service, error);
+}
+
+/* Secrets stay out of core files and of other processes' sight. */
+static void
+harden(void)
+{
+	const struct rlimit none = {0, 0};
+
+	setrlimit(RLIMIT_CORE, &none);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	prctl(PR_SET_DUMPABLE, 0); /* sanitizers trace themselves */
+#endif
+	/* Threads of a small service need no memory pools of their own. */
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_TRIM_THRESHOLD, 131072);
+}
+
+/* Lets go of the pages of one library's code and constants: they are never
+ * written, and come back from the page cache as they are used. */
+static int
+release(struct dl_phdr_info *library, size_t size, void *arg)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)arg;
+	for (int i = 0; i < library->dlpi_phnum; i++) {
+		const ElfW(Phdr) *p = &library->dlpi_phdr[i];
+		uintptr_t start = library->dlpi_addr + p->p_vaddr;
+
+		if (p->p_type == PT_LOAD && !(p->p_flags & PF_W))
+			madvise((void *)(start / page * page),
+				p->p_memsz + start % page, MADV_DONTNEED);
+	}
+	return 0;
+}
+
+static int
+listen_socket(const struct service *service)
+{
+	int fd = STDIN_FILENO, listening = 0;
+	socklen_t size = sizeof(listening);
+
+	if (*conf.socket != '\0') {
+		umask(0117); /* the socket is for us and our group: nginx */
+		fd = FCGX_OpenSocket(conf.socket, BACKLOG);
+	}
+	if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 ||
+	    !listening)
+		refuse(service, "FCGI_SOCKET is missing, and standard input "
+				"is no FastCGI socket");
+	return fd;
+}
+
+static struct bus *
+open_bus(struct service *service)
+{
+	static const char *channels[EVENT__MAX + 1];
+	struct bus_options options = {
+		.url = conf.url,
+		.cluster = conf.cluster,
+		.client = conf.client,
+		.group = service->name,
+		.channels = channels,
+		.handler = listen_handle,
+		.closure = service,
+	};
+	const struct hears *h = service->hears;
+	int n = 0;
+
+	for (; h != NULL && h->event != EVENT_NONE; h++) {
+		bool had = false;
+
+		for (int i = 0; i < n; i++)
+			had = had || channels[i] == event_channel(h->event);
+		if (!had)
+			channels[n++] = event_channel(h->event);
+	}
+	return bus_open(&options);
+}
+
+int
+service_main(struct service *service)
+{
+	static struct task *const no_tasks[] = {NULL};
+	struct task *const *tasks = service->tasks ? service->tasks : no_tasks;
+	struct worker *workers;
+	sigset_t signals;
+	int fd, caught;
+
+	harden();
+	if (sodium_init() < 0 || FCGX_Init() != 0)
+		refuse(service, "libsodium or libfcgi can't start");
+	mongoc_init();
+	configure(service);
+	fd = listen_socket(service);
+	workers = calloc((size_t)conf.workers, sizeof(*workers));
+	if (workers == NULL)
+		_exit(EX_OSERR);
+
+	/* Threads inherit this: signals come to sigwait() below alone. */
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+	/* All is made before anything runs that may use it. */
+	for (int i = 0; tasks[i] != NULL; i++)
+		start_task(service, tasks[i]);
+	service->bus = open_bus(service);
+	if (service->kinds != NULL)
+		service->outbox = outbox_open(service);
+	bus_start(service->bus);
+	for (int i = 0; tasks[i] != NULL; i++)
+		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
+	for (int i = 0; i < conf.workers; i++) {
+		workers[i] = (struct worker){.service = service, .socket = fd};
+		workers[i].thread = start(run_worker, &workers[i]);
+	}
+	/* Starting ran through forty libraries, once: half of what is resident
+	 * by now is not used again. */
+	dl_iterate_phdr(release, NULL);
+	LOG(LOG_INFO, "started", LOG_NUMBER("workers", conf.workers));
+
+	sigwait(&signals, &caught);
+	LOG(LOG_INFO, "stopping", LOG_NUMBER("signal", caught));
+	stopping = true;
+	/* libfcgi's own flag wakes no blocked worker; this wakes them all. */
+	FCGX_ShutdownPending();
+	shutdown(fd, SHUT_RDWR);
+	for (int i = 0; i < conf.workers; i++)
+		pthread_join(workers[i].thread, NULL);
+	for (int i = 0; tasks[i] != NULL; i++)
+		stop_task(tasks[i]);
+	outbox_close(service->outbox);
+	bus_close(service->bus);
+	for (int i = 0; tasks[i] != NULL; i++)
+		free_task(tasks[i]);
+	if (service->close != NULL)
+		service->close();
+	store_close(service->store);
+	mongoc_cleanup();
+	free(workers);
+	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));
+	return 0;
+}

@@ -1,0 +1,745 @@
+/* store.c: see store.h.
+ * SPDX-License-Identifier: MIT */
+#include "store.h"
+
+#include <mongoc/mongoc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "failpoint.h"
+#include "outbox.h"
+#include "service.h"
+
+/* A dead database must cost a client less than 3 s, and after the first one
+ * to find out, nothing: for BREAK_MS all others are refused at once. */
+#define TIMEOUT_MS 2000
+#define BREAK_MS 500
+#define MAX_TRIES 200 /* of a change that others are faster at */
+#define AWAIT_STEP 10 /* ms between two looks of store_await() */
+#define HEARD "heard" /* {_id: "<family>:<subject>", version} */
+
+const struct fail store_duplicate = {.name = "duplicate"};
+const struct fail store_keep = {.name = "keep"};
+const struct fail store_early = {.name = "early"};
+
+struct store {
+	mongoc_client_pool_t *pool;
+	char *database;
+	const struct kind *const *kinds;
+	pthread_mutex_t preparing;
+	atomic_bool prepared;	  /* the indexes are there */
+	atomic_llong closed_until; /* on the monotonic clock: the breaker */
+	int64_t may_wait;	   /* callers at once in store_await() */
+	atomic_int waiting;
+};
+
+static void
+set_default(mongoc_uri_t *uri, const char *option, int32_t value)
+{
+	if (!mongoc_uri_has_option(uri, option))
+		mongoc_uri_set_option_as_int32(uri, option, value);
+}
+
+struct store *
+store_open(const char *text, const struct kind *const *kinds, int64_t threads,
+	   const char **ret_error)
+{
+	mongoc_uri_t *uri = mongoc_uri_new(text);
+	struct store *s;
+
+	if (uri == NULL || mongoc_uri_get_database(uri) == NULL) {
+		*ret_error = "MONGO_URI is not mongodb://HOST:PORT/DATABASE";
+		mongoc_uri_destroy(uri);
+		return NULL;
+	}
+	set_default(uri, MONGOC_URI_MAXPOOLSIZE, (int32_t)threads * 2 + 16);
+	set_default(uri, MONGOC_URI_WAITQUEUETIMEOUTMS, TIMEOUT_MS);
+	set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, TIMEOUT_MS);
+	set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, TIMEOUT_MS);
+	set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
+	if (!mongoc_uri_has_option(uri, MONGOC_URI_W))
+		mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_W, "majority");
+	if (!mongoc_uri_has_option(uri, MONGOC_URI_JOURNAL))
+		mongoc_uri_set_option_as_bool(uri, MONGOC_URI_JOURNAL, true);
+	s = calloc(1, sizeof(*s));
+	s->pool = mongoc_client_pool_new(uri);
+	mongoc_client_pool_set_error_api(s->pool, MONGOC_ERROR_API_VERSION_2);
+	s->database = strdup(mongoc_uri_get_database(uri));
+	s->kinds = kinds;
+	s->may_wait = threads < 4 ? 1 : threads / 4;
+	pthread_mutex_init(&s->preparing, NULL);
+	mongoc_uri_destroy(uri);
+	return s;
+}
+
+void
+store_close(struct store *s)
+{
+	if (s == NULL)
+		return;
+	mongoc_client_pool_destroy(s->pool);
+	pthread_mutex_destroy(&s->preparing);
+	free(s->database);
+	free(s);
+}
+
+static const struct fail *
+failed(struct context *cx, const bson_error_t *error)
+{
+	struct store *s = cx->service->store;
+
+	if (error->domain == MONGOC_ERROR_SERVER_SELECTION ||
+	    error->domain == MONGOC_ERROR_STREAM)
+		s->closed_until = clock_monotonic() + BREAK_MS;
+	return fail_database(cx->arena,
+			     arena_strdup(cx->arena, error->message));
+}
+
+struct lent {
+	struct context *cx;
+	mongoc_client_pool_t *pool;
+};
+
+static void
+give_back(void *p)
+{
+	struct lent *lent = p;
+
+	mongoc_client_pool_push(lent->pool, lent->cx->client);
+	lent->cx->client = NULL;
+}
+
+/* The context's client, borrowed until its arena is reset. */
+static const struct fail *
+client(struct context *cx, mongoc_client_t **ret_client)
+{
+	struct store *s = cx->service->store;
+	struct lent *lent;
+
+	if (clock_monotonic() < s->closed_until)
+		return fail_database(cx->arena, "it failed a moment ago");
+	if (cx->client == NULL) {
+		cx->client = mongoc_client_pool_pop(s->pool);
+		if (cx->client == NULL)
+			return fail_database(cx->arena, "no client is free");
+		lent = arena_alloc(cx->arena, sizeof(*lent));
+		*lent = (struct lent){cx, s->pool};
+		arena_defer(cx->arena, give_back, lent);
+	}
+	*ret_client = cx->client;
+	return NULL;
+}
+
+static void
+destroy_bson(void *b)
+{
+	bson_destroy(b);
+}
+
+/* A new document that the arena owns. */
+static bson_t *
+new_bson(struct context *cx)
+{
+	return arena_defer(cx->arena, destroy_bson, bson_new());
+}
+
+static void
+append_index(bson_t *indexes, int n, const struct index *index)
+{
+	char number[16], name[64] = "";
+	bson_t one, keys;
+
+	snprintf(number, sizeof(number), "%d", n);
+	BSON_APPEND_DOCUMENT_BEGIN(indexes, number, &one);
+	BSON_APPEND_DOCUMENT_BEGIN(&one, "key", &keys);
+	for (int i = 0; i < 3 && index->keys[i] != NULL; i++) {
+		const char *key = index->keys[i];
+		bool down = *key == '-';
+		size_t len = strlen(name);
+
+		BSON_APPEND_INT32(&keys, key + down, down ? -1 : 1);
+		snprintf(name + len, sizeof(name) - len, "%s%s",
+			 len ? "_" : "", key);
+	}
+	bson_append_document_end(&one, &keys);
+	BSON_APPEND_UTF8(&one, "name", name);
+	if (index->unique)
+		BSON_APPEND_BOOL(&one, "unique", true);
+	if (index->sparse)
+		BSON_APPEND_BOOL(&one, "sparse", true);
+	bson_append_document_end(indexes, &one);
+}
+
+static const struct fail *
+create_indexes(struct context *cx, mongoc_client_t *client,
+	       const struct kind *kind)
+{
+	/* Those of this file's queries.  _id is unique by itself; that the
+	 * first is too lets mongo-java-server use it. */
+	static const struct index own[] = {
+		{.keys = {"_id", "rev"}, .unique = true},
+		{.keys = {"outbox.id"}, .sparse = true},
+	};
+	bson_t *command = new_bson(cx), indexes;
+	bson_error_t error;
+	int n = 0;
+
+	BSON_APPEND_UTF8(command, "createIndexes", kind->collection);
+	BSON_APPEND_ARRAY_BEGIN(command, "indexes", &indexes);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		append_index(&indexes, n++, &own[i]);
+	for (const struct index *i = kind->indexes; i && i->keys[0]; i++)
+		append_index(&indexes, n++, i);
+	bson_append_array_end(command, &indexes);
+	if (!mongoc_client_write_command_with_opts(
+		    client, cx->service->store->database, command, NULL, NULL,
+		    &error))
+		return failed(cx, &error);
+	return NULL;
+}
+
+/* A unique index is what keeps two buyers apart: nothing is read or written
+ * before all indexes are known to be there. */
+static const struct fail *
+prepare(struct context *cx, mongoc_client_t *client)
+{
+	struct store *s = cx->service->store;
+	const struct fail *fail = NULL;
+
+	if (s->prepared)
+		return NULL;
+	pthread_mutex_lock(&s->preparing);
+	for (int i = 0; !s->prepared && !fail && s->kinds[i] != NULL; i++)
+		fail = create_indexes(cx, client, s->kinds[i]);
+	if (fail == NULL)
+		s->prepared = true;
+	pthread_mutex_unlock(&s->preparing);
+	return fail;
+}
+
+static void
+destroy_collection(void *c)
+{
+	mongoc_collection_destroy(c);
+}
+
+static const struct fail *
+collection(struct context *cx, const char *name,
+	   mongoc_collection_t **ret_collection)
+{
+	mongoc_client_t *c;
+
+	TRY(client(cx, &c));
+	TRY(prepare(cx, c));
+	*ret_collection = arena_defer(
+		cx->arena, destroy_collection,
+		mongoc_client_get_collection(c, cx->service->store->database,
+					     name));
+	return NULL;
+}
+
+const struct fail *
+store_ping(struct context *cx)
+{
+	bson_t *command = new_bson(cx);
+	bson_error_t error;
+	mongoc_client_t *c;
+
+	BSON_APPEND_INT32(command, "ping", 1);
+	TRY(client(cx, &c));
+	if (!mongoc_client_command_simple(c, cx->service->store->database,
+					  command, NULL, NULL, &error))
+		return failed(cx, &error);
+	return prepare(cx, c);
+}
+
+static bson_t *
+by_id(struct context *cx, const char *id)
+{
+	bson_t *filter = new_bson(cx);
+	bson_oid_t oid;
+
+	bson_oid_init_from_string(&oid, id);
+	BSON_APPEND_OID(filter, "_id", &oid);
+	return filter;
+}
+
+static void
+destroy_cursor(void *c)
+{
+	mongoc_cursor_destroy(c);
+}
+
+/* Starts a query; it takes filter and projection (NULL: all). */
+static const struct fail *
+find(struct context *cx, const char *name, bson_t *filter, const char *sort,
+     int64_t limit, const char *projection, mongoc_cursor_t **ret_cursor)
+{
+	bson_t *opts = new_bson(cx), inner;
+	mongoc_collection_t *c;
+
+	arena_defer(cx->arena, destroy_bson, filter);
+	TRY(collection(cx, name, &c));
+	BSON_APPEND_INT64(opts, "limit", limit);
+	if (sort != NULL) {
+		BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &inner);
+		BSON_APPEND_INT32(&inner, sort + (*sort == '-'),
+				  *sort == '-' ? -1 : 1);
+		bson_append_document_end(opts, &inner);
+	}
+	if (projection != NULL) {
+		BSON_APPEND_DOCUMENT_BEGIN(opts, "projection", &inner);
+		BSON_APPEND_INT32(&inner, projection, 1);
+		bson_append_document_end(opts, &inner);
+	}
+	*ret_cursor = arena_defer(
+		cx->arena, destroy_cursor,
+		mongoc_collection_find_with_opts(c, filter, opts, NULL));
+	return NULL;
+}
+
+static bson_t *
+copy(const bson_t *filter)
+{
+	return bson_copy(filter);
+}
+
+static int64_t
+int_at(const bson_t *doc, const char *name)
+{
+	bson_iter_t i;
+
+	return bson_iter_init_find(&i, doc, name) ? bson_iter_as_int64(&i) : 0;
+}
+
+/* How many elements the outbox has. */
+static int64_t
+count_unsent(const bson_t *doc)
+{
+	bson_iter_t i, element;
+	int64_t n = 0;
+
+	if (bson_iter_init_find(&i, doc, "outbox") &&
+	    bson_iter_recurse(&i, &element))
+		while (bson_iter_next(&element))
+			n++;
+	return n;
+}
+
+static void
+load(struct context *cx, const struct kind *kind, const bson_t *doc, void *rec)
+{
+	struct head *head = rec;
+
+	memset(rec, 0, kind->size);
+	record_from_bson(cx->arena, kind->fields, doc, rec);
+	head->rev = int_at(doc, "rev");
+	head->unsent = count_unsent(doc);
+}
+
+const struct fail *
+store_find(struct context *cx, const struct kind *kind, bson_t *filter,
+	   const char *sort, int64_t limit, void **ret_recs, size_t *ret_count)
+{
+	char *recs = arena_alloc(cx->arena, (size_t)limit * kind->size);
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	size_t n = 0;
+
+	TRY(find(cx, kind->collection, filter, sort, limit, NULL, &cursor));
+	while (n < (size_t)limit && mongoc_cursor_next(cursor, &doc))
+		load(cx, kind, doc, recs + kind->size * n++);
+	if (mongoc_cursor_error(cursor, &error))
+		return failed(cx, &error);
+	*ret_recs = recs;
+	*ret_count = n;
+	return NULL;
+}
+
+const struct fail *
+store_find_one(struct context *cx, const struct kind *kind, bson_t *filter,
+	       void *rec)
+{
+	void *found;
+	size_t n;
+
+	TRY(store_find(cx, kind, filter, NULL, 1, &found, &n));
+	if (n == 0)
+		return fail_not_found(cx->arena);
+	memcpy(rec, found, kind->size);
+	return NULL;
+}
+
+const struct fail *
+store_get(struct context *cx, const struct kind *kind, const char *id,
+	  void *rec)
+{
+	if (!id_valid(id))
+		return fail_not_found(cx->arena);
+	return store_find_one(cx, kind, copy(by_id(cx, id)), rec);
+}
+
+const struct fail *
+store_await(struct context *cx, const struct kind *kind, const char *id,
+	    bool (*enough)(const void *rec), int64_t ms, void *rec)
+{
+	struct store *s = cx->service->store;
+	int64_t until = clock_monotonic() + ms;
+	const struct fail *fail = NULL;
+
+	if (atomic_fetch_add(&s->waiting, 1) >= s->may_wait)
+		until = 0;
+	for (;;) {
+		fail = store_get(cx, kind, id, rec);
+		if ((fail == NULL && (enough == NULL || enough(rec))) ||
+		    (fail != NULL && fail->status != 404) || !id_valid(id) ||
+		    clock_monotonic() >= until)
+			break;
+		clock_sleep(AWAIT_STEP);
+	}
+	atomic_fetch_sub(&s->waiting, 1);
+	return fail;
+}
+
+/*
+ * Raises rev, and version when the new state is published; then event holds
+ * that event.  Returns false when it is not.
+ */
+static bool
+advance(struct context *cx, const struct kind *kind, void *rec,
+	struct unsent *event)
+{
+	struct head *head = rec;
+	enum event_type type =
+		kind->publishes ? kind->publishes(rec) : EVENT_NONE;
+
+	head->rev++;
+	if (type == EVENT_NONE)
+		return false;
+	head->version++;
+	head->unsent++;
+	event->channel = event_channel(type);
+	event->body = event_write(cx->arena, type, head->id, head->version,
+				  record_to_json(cx->arena, kind->fields, rec),
+				  &event->id);
+	return true;
+}
+
+static void
+append_event(bson_t *b, const char *name, const struct unsent *event)
+{
+	bson_t e;
+
+	BSON_APPEND_DOCUMENT_BEGIN(b, name, &e);
+	BSON_APPEND_UTF8(&e, "id", event->id);
+	BSON_APPEND_UTF8(&e, "channel", event->channel);
+	BSON_APPEND_UTF8(&e, "body", event->body);
+	bson_append_document_end(b, &e);
+}
+
+/* After a write, known to have happened or not. */
+static void
+written(struct context *cx, const struct kind *kind, const void *rec,
+	const struct unsent *event)
+{
+	const struct head *head = rec;
+
+	FAILPOINT("saved");
+	if (event == NULL)
+		return;
+	if (GUARD_OFF("outbox"))
+		bus_publish_wait(cx->service->bus, event->channel, event->body,
+				 strlen(event->body));
+	outbox_wake(cx->service->outbox, kind, head->id);
+}
+
+const struct fail *
+store_add(struct context *cx, const struct kind *kind, void *rec)
+{
+	struct head *head = rec;
+	bson_t *doc, outbox;
+	struct unsent event;
+	bool published, ok;
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	TRY(collection(cx, kind->collection, &c));
+	if (*head->id == '\0')
+		id_new(head->id);
+	published = advance(cx, kind, rec, &event);
+	doc = by_id(cx, head->id);
+	BSON_APPEND_INT64(doc, "rev", head->rev);
+	record_to_bson(kind->fields, rec, doc, NULL);
+	BSON_APPEND_ARRAY_BEGIN(doc, "outbox", &outbox);
+	if (published && !GUARD_OFF("outbox"))
+		append_event(&outbox, "0", &event);
+	bson_append_array_end(doc, &outbox);
+	ok = mongoc_collection_insert_one(c, doc, NULL, NULL, &error);
+	if (!ok && error.code == MONGOC_ERROR_DUPLICATE_KEY) {
+		head->rev = 0;
+		return STORE_DUPLICATE;
+	}
+	written(cx, kind, rec, published ? &event : NULL);
+	return ok ? NULL : failed(cx, &error);
+}
+
+/* Replaces the state at head->rev by *rec.  *ret_saved is false when another
+ * write was faster. */
+static const struct fail *
+save(struct context *cx, const struct kind *kind, void *rec, bool *ret_saved)
+{
+	struct head *head = rec;
+	bson_t *filter = by_id(cx, head->id), *update = new_bson(cx);
+	bson_t *unset = new_bson(cx), set, push;
+	struct unsent event;
+	bool published, ok;
+	mongoc_collection_t *c;
+	bson_error_t error;
+	bson_t reply;
+
+	if (head->unsent >= STORE_MAX_UNSENT)
+		return fail_unavailable(cx->arena,
+					"Too many changes, please try again",
+					"the outbox is full");
+	TRY(collection(cx, kind->collection, &c));
+	if (!GUARD_OFF("cas"))
+		BSON_APPEND_INT64(filter, "rev", head->rev);
+	published = advance(cx, kind, rec, &event);
+	BSON_APPEND_DOCUMENT_BEGIN(update, "$set", &set);
+	BSON_APPEND_INT64(&set, "rev", head->rev);
+	record_to_bson(kind->fields, rec, &set, unset);
+	bson_append_document_end(update, &set);
+	if (bson_count_keys(unset) > 0)
+		BSON_APPEND_DOCUMENT(update, "$unset", unset);
+	if (published && !GUARD_OFF("outbox")) {
+		BSON_APPEND_DOCUMENT_BEGIN(update, "$push", &push);
+		append_event(&push, "outbox", &event);
+		bson_append_document_end(update, &push);
+	}
+	ok = mongoc_collection_update_one(c, filter, update, NULL, &reply,
+					  &error);
+	*ret_saved = ok && int_at(&reply, "matchedCount") == 1;
+	bson_destroy(&reply);
+	if (!ok && error.code == MONGOC_ERROR_DUPLICATE_KEY)
+		return STORE_DUPLICATE;
+	if (*ret_saved || !ok)
+		written(cx, kind, rec, published ? &event : NULL);
+	return ok ? NULL : failed(cx, &error);
+}
+
+/* store_change(), or with an event store_apply(). */
+static const struct fail *
+change(struct context *cx, const struct kind *kind, const char *id,
+       store_decide decide, const void *arg, const struct event *event,
+       void *rec)
+{
+	for (int i = 0; i < MAX_TRIES; i++) {
+		const struct fail *fail = store_get(cx, kind, id, rec);
+		bool saved = true;
+
+		if (fail != NULL && fail->status == 404 && event != NULL) {
+			memset(rec, 0, kind->size);
+			memcpy(((struct head *)rec)->id, id, ID_SIZE);
+		} else if (fail != NULL) {
+			return fail;
+		}
+		/* The line is read after the record and before it is saved, so
+		 * that whatever happens in between raises rev: a process that
+		 * is stopped anywhere here can't apply an event late. */
+		fail = event ? store_line(cx, event) : NULL;
+		if (fail == NULL)
+			fail = decide(cx, rec, arg);
+		if (fail == STORE_KEEP)
+			return NULL;
+		TRY(fail);
+		FAILPOINT("decided");
+		if (((struct head *)rec)->rev != 0)
+			fail = save(cx, kind, rec, &saved);
+		else
+			fail = store_add(cx, kind, rec);
+		if (fail == STORE_DUPLICATE && event != NULL)
+			continue;
+		if (fail != NULL || saved)
+			return fail;
+	}
+	return fail_unavailable(cx->arena, "Too many changes, please try again",
+				"others were always faster");
+}
+
+const struct fail *
+store_change(struct context *cx, const struct kind *kind, const char *id,
+	     store_decide decide, const void *arg, void *rec)
+{
+	return change(cx, kind, id, decide, arg, NULL, rec);
+}
+
+const struct fail *
+store_apply(struct context *cx, const struct kind *kind, const char *id,
+	    store_decide decide, const struct event *event)
+{
+	return change(cx, kind, id, decide, event, event,
+		      arena_alloc(cx->arena, kind->size));
+}
+
+static bson_t *
+line_filter(struct context *cx, const struct event *event)
+{
+	bson_t *filter = bson_new();
+
+	BSON_APPEND_UTF8(filter, "_id",
+			 arena_printf(cx->arena, "%s:%s", event->family,
+				      event->subject));
+	return filter;
+}
+
+const struct fail *
+store_line(struct context *cx, const struct event *event)
+{
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	int64_t heard = 0;
+
+	if (GUARD_OFF("line"))
+		return NULL;
+	TRY(find(cx, HEARD, line_filter(cx, event), NULL, 1, NULL, &cursor));
+	if (mongoc_cursor_next(cursor, &doc))
+		heard = int_at(doc, "version");
+	else if (mongoc_cursor_error(cursor, &error))
+		return failed(cx, &error);
+	if (event->version <= heard)
+		return STORE_KEEP;
+	return event->version == heard + 1 ? NULL : STORE_EARLY;
+}
+
+const struct fail *
+store_heard(struct context *cx, const struct event *event)
+{
+	bson_t *filter = line_filter(cx, event), *update, *opts, max;
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	arena_defer(cx->arena, destroy_bson, filter);
+	TRY(collection(cx, HEARD, &c));
+	update = new_bson(cx);
+	BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &max);
+	BSON_APPEND_INT64(&max, "version", event->version);
+	bson_append_document_end(update, &max);
+	opts = new_bson(cx);
+	BSON_APPEND_BOOL(opts, "upsert", true);
+	/* Two that insert at once: one is refused, and again finds it there. */
+	for (int i = 0; i < 2; i++) {
+		if (mongoc_collection_update_one(c, filter, update, opts, NULL,
+						 &error))
+			return NULL;
+		if (error.code != MONGOC_ERROR_DUPLICATE_KEY)
+			break;
+	}
+	return failed(cx, &error);
+}
+
+static const char *
+text_at(struct context *cx, const bson_iter_t *document, const char *name)
+{
+	bson_iter_t i;
+
+	if (bson_iter_recurse(document, &i) && bson_iter_find(&i, name) &&
+	    BSON_ITER_HOLDS_UTF8(&i))
+		return arena_strdup(cx->arena, bson_iter_utf8(&i, NULL));
+	return "";
+}
+
+const struct fail *
+store_unsent(struct context *cx, const struct kind *kind, const char *id,
+	     struct unsent **ret_unsent, size_t *ret_count)
+{
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	bson_iter_t i, e;
+	size_t n = 0;
+
+	TRY(find(cx, kind->collection, copy(by_id(cx, id)), NULL, 1, "outbox",
+		 &cursor));
+	if (mongoc_cursor_next(cursor, &doc)) {
+		*ret_unsent =
+			arena_alloc(cx->arena, sizeof(**ret_unsent) *
+						       (size_t)count_unsent(
+							       doc));
+		if (bson_iter_init_find(&i, doc, "outbox") &&
+		    bson_iter_recurse(&i, &e))
+			while (bson_iter_next(&e))
+				(*ret_unsent)[n++] = (struct unsent){
+					text_at(cx, &e, "id"),
+					text_at(cx, &e, "channel"),
+					text_at(cx, &e, "body")};
+	} else if (mongoc_cursor_error(cursor, &error)) {
+		return failed(cx, &error);
+	}
+	*ret_count = n;
+	return NULL;
+}
+
+const struct fail *
+store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
+		  const char ***ret_ids, size_t *ret_count)
+{
+	const char **ids = arena_alloc(cx->arena,
+				       (size_t)limit * sizeof(*ids));
+	bson_t *filter = bson_new(), exists;
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	bson_iter_t i;
+	size_t n = 0;
+	char id[ID_SIZE];
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "outbox.id", &exists);
+	BSON_APPEND_BOOL(&exists, "$exists", true);
+	bson_append_document_end(filter, &exists);
+	TRY(find(cx, kind->collection, filter, NULL, limit, "_id", &cursor));
+	while (n < (size_t)limit && mongoc_cursor_next(cursor, &doc)) {
+		if (!bson_iter_init_find(&i, doc, "_id") ||
+		    !BSON_ITER_HOLDS_OID(&i))
+			continue;
+		bson_oid_to_string(bson_iter_oid(&i), id);
+		ids[n++] = arena_strdup(cx->arena, id);
+	}
+	if (mongoc_cursor_error(cursor, &error))
+		return failed(cx, &error);
+	*ret_ids = ids;
+	*ret_count = n;
+	return NULL;
+}
+
+const struct fail *
+store_sent(struct context *cx, const struct kind *kind, const char *id,
+	   const struct unsent *unsent, size_t count)
+{
+	bson_t *update = new_bson(cx), pull, outbox, which, in;
+	mongoc_collection_t *c;
+	bson_error_t error;
+	char number[24];
+
+	TRY(collection(cx, kind->collection, &c));
+	BSON_APPEND_DOCUMENT_BEGIN(update, "$pull", &pull);
+	BSON_APPEND_DOCUMENT_BEGIN(&pull, "outbox", &outbox);
+	BSON_APPEND_DOCUMENT_BEGIN(&outbox, "id", &which);
+	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(number, sizeof(number), "%zu", i);
+		BSON_APPEND_UTF8(&in, number, unsent[i].id);
+	}
+	bson_append_array_end(&which, &in);
+	bson_append_document_end(&outbox, &which);
+	bson_append_document_end(&pull, &outbox);
+	bson_append_document_end(update, &pull);
+	if (!mongoc_collection_update_one(c, by_id(cx, id), update, NULL, NULL,
+					  &error))
+		return failed(cx, &error);
+	return NULL;
+}

@@ -1,0 +1,150 @@
+/* store.h: versioned records in MongoDB, each with the outbox of its events.
+ * SPDX-License-Identifier: MIT */
+#ifndef TICKETING_STORE_H
+#define TICKETING_STORE_H
+
+#include "context.h"
+#include "events.h"
+#include "record.h"
+
+/*
+ * The one way to write.  A record is one document: {_id, rev, version, …its
+ * fields, outbox:[{id, channel, body}]}.  Every write is conditional on rev,
+ * which every write raises (compare-and-set); where the kind says that the new
+ * state is published, the same write raises version and puts the event into
+ * the outbox.  So there is no change without its event, no event without its
+ * change, and a version counts the events.  outbox.h sends them.
+ *
+ * Every call fails with fail_database() (503) when the database does not
+ * answer in time.  A write that failed so may have happened: calling again is
+ * safe, as it starts from what is there.
+ */
+
+/* First member, named head, of every struct that is stored. */
+struct head {
+	char id[ID_SIZE];
+	int64_t version; /* of the last published change; 0: none yet */
+	int64_t rev;	 /* 0: not stored yet */
+	int64_t unsent;	 /* events in the outbox */
+};
+
+#define STORE_HEAD(strukt)                                                     \
+	FIELD(strukt, head.id, "id", FIELD_ID, .flags = FIELD_REQUIRED),       \
+		FIELD(strukt, head.version, "version", FIELD_INT,              \
+		      .flags = FIELD_ZERO)
+
+/* More unsent events than this and a record takes no change (503). */
+#define STORE_MAX_UNSENT 32
+
+struct index {
+	const char *keys[3]; /* ascending; "-name" descends; NULL ends them */
+	bool unique, sparse;
+};
+
+/* What a collection holds.  Its indexes end with one without keys; besides
+ * them each has the one that store.c's own queries need. */
+struct kind {
+	const char *collection;
+	const struct field *fields;
+	size_t size;
+	/* Which event tells of this new state; NULL: none ever does. */
+	enum event_type (*publishes)(const void *rec);
+	const struct index *indexes;
+};
+
+/* Verdicts that are no failures; compare with ==. */
+extern const struct fail store_duplicate, store_keep, store_early;
+#define STORE_DUPLICATE (&store_duplicate) /* a unique index has it already */
+#define STORE_KEEP (&store_keep)	   /* nothing to change */
+#define STORE_EARLY (&store_early)	   /* not before another event */
+
+/*
+ * Says what becomes of a record: changes *rec and returns NULL to have it
+ * saved, or returns STORE_KEEP or a failure.  It may be called several times,
+ * each on the state of that moment, and must have no other effect.
+ */
+typedef const struct fail *(*store_decide)(struct context *cx, void *rec,
+					   const void *arg);
+
+struct store;
+
+/* Opens the database that uri names; kinds ends with NULL.  Connects when
+ * first used.  NULL, and a sentence in *ret_error, when uri is bad. */
+struct store *store_open(const char *uri, const struct kind *const *kinds,
+			 int64_t threads, const char **ret_error);
+void store_close(struct store *s);
+
+/* Answers the database?  Makes the indexes if that is still to do. */
+const struct fail *store_ping(struct context *cx);
+
+/* Fills *rec.  fail_not_found() when there is none, or id is no id. */
+const struct fail *store_get(struct context *cx, const struct kind *kind,
+			     const char *id, void *rec);
+
+/*
+ * As store_get(), for what an event may be about to bring: looks again for up
+ * to ms milliseconds while the record is not there, or enough(), if not NULL,
+ * says that it is not yet far enough; returns what is there then.  At most a
+ * quarter of the workers wait like this at one time, any other looks once:
+ * asking for what never comes can't occupy them all.
+ */
+const struct fail *store_await(struct context *cx, const struct kind *kind,
+			       const char *id, bool (*enough)(const void *rec),
+			       int64_t ms, void *rec);
+
+/* The one record that filter (which it takes) finds, likewise. */
+const struct fail *store_find_one(struct context *cx, const struct kind *kind,
+				  bson_t *filter, void *rec);
+
+/* Up to limit records that filter (which it takes) finds, in the order of
+ * sort, a key as in struct index; NULL: any.  They are in the arena. */
+const struct fail *store_find(struct context *cx, const struct kind *kind,
+			      bson_t *filter, const char *sort, int64_t limit,
+			      void **ret_recs, size_t *ret_count);
+
+/* Inserts *rec, whose id is made when it has none.  STORE_DUPLICATE when a
+ * unique index refuses it. */
+const struct fail *store_add(struct context *cx, const struct kind *kind,
+			     void *rec);
+
+/* Loads the record, lets decide(cx, rec, arg) change it, saves it; again from
+ * the start when another was faster.  *rec is the new state, or the old one
+ * where it was kept. */
+const struct fail *store_change(struct context *cx, const struct kind *kind,
+				const char *id, store_decide decide,
+				const void *arg, void *rec);
+
+/*
+ * As store_change(), for what event does to a record, which decide gets as its
+ * arg.  A record that is not there is handed over zeroed, with its id, and
+ * added.  Nothing is changed when the event was heard before; STORE_EARLY when
+ * one of its line is missing before it.
+ */
+const struct fail *store_apply(struct context *cx, const struct kind *kind,
+			       const char *id, store_decide decide,
+			       const struct event *event);
+
+/* Where event stands in its line: NULL it is next, STORE_KEEP it was heard,
+ * STORE_EARLY one before it was not. */
+const struct fail *store_line(struct context *cx, const struct event *event);
+
+/* Notes that all that event does is saved. */
+const struct fail *store_heard(struct context *cx, const struct event *event);
+
+/* An unsent event, and the ids of up to limit records that have some. */
+struct unsent {
+	const char *id, *channel, *body;
+};
+const struct fail *store_unsent(struct context *cx, const struct kind *kind,
+				const char *id, struct unsent **ret_unsent,
+				size_t *ret_count);
+const struct fail *store_with_unsent(struct context *cx,
+				     const struct kind *kind, int64_t limit,
+				     const char ***ret_ids, size_t *ret_count);
+
+/* Takes the first count of these out of the outbox: they are sent. */
+const struct fail *store_sent(struct context *cx, const struct kind *kind,
+			      const char *id, const struct unsent *unsent,
+			      size_t count);
+
+#endif

@@ -1,0 +1,151 @@
+/* token.c: see token.h.
+ * SPDX-License-Identifier: MIT */
+#include "token.h"
+
+#include <jwt.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "json.h"
+
+#define TOKEN_MAX 2048 /* libjwt copies it to the stack */
+#define CLOCK_SKEW 60  /* s that an issuer's clock may be ahead */
+
+static struct key {
+	const unsigned char *bytes;
+	int len;
+	char id[9]; /* names it in a token's header ("kid") */
+} keys[2];	    /* current, previous */
+
+void
+token_init(const char *current, const char *previous)
+{
+	const char *texts[2] = {current, previous};
+	char hash[ID_HASH_SIZE];
+
+	for (int i = 0; i < 2; i++) {
+		size_t len = strlen(texts[i]);
+
+		keys[i] = (struct key){(const unsigned char *)texts[i],
+				       (int)len, ""};
+		/* The hash of the hash: a name must not help to test a
+		 * guessed key faster than a token does. */
+		id_hash(hash, texts[i], len);
+		id_hash(hash, hash, strlen(hash));
+		memcpy(keys[i].id, hash, sizeof(keys[i].id) - 1);
+	}
+}
+
+static void
+free_jwt(void *jwt)
+{
+	jwt_free(jwt);
+}
+
+const char *
+token_make(struct arena *a, const struct user *user)
+{
+	char nonce[33];
+	long now = (long)(clock_now() / 1000);
+	char *encoded;
+	const char *text;
+	jwt_t *jwt;
+
+	if (jwt_new(&jwt) != 0)
+		return NULL;
+	arena_defer(a, free_jwt, jwt);
+	id_random(nonce, sizeof(nonce) / 2);
+	if (jwt_set_alg(jwt, JWT_ALG_HS256, keys[0].bytes, keys[0].len) != 0 ||
+	    jwt_add_header(jwt, "kid", keys[0].id) != 0 ||
+	    jwt_add_grant(jwt, "sub", user->id) != 0 ||
+	    jwt_add_grant(jwt, "email", user->email) != 0 ||
+	    jwt_add_grant(jwt, "role", user->role) != 0 ||
+	    jwt_add_grant_int(jwt, "iat", now) != 0 ||
+	    jwt_add_grant_int(jwt, "exp", now + TOKEN_LIFE) != 0 ||
+	    jwt_add_grant(jwt, "jti", nonce) != 0)
+		return NULL;
+	encoded = jwt_encode_str(jwt);
+	if (encoded == NULL)
+		return NULL;
+	text = arena_strdup(a, encoded);
+	free(encoded);
+	return text;
+}
+
+/*
+ * The key that the header asks for; NULL when the token has not the form of
+ * one of ours.  libjwt trusts its caller with that: it takes the algorithm
+ * from the header, and any length.
+ */
+static const struct key *
+key_of(struct arena *a, const char *token)
+{
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		"0123456789-_";
+	size_t head = strspn(token, alphabet), body, tail, n;
+	const char *alg, *kid, *p = token + head;
+	json_object *header;
+	char *text;
+
+	if (head == 0 || *p != '.' || (body = strspn(p + 1, alphabet)) == 0)
+		return NULL;
+	p += 1 + body;
+	if (*p != '.' || (tail = strspn(p + 1, alphabet)) == 0 ||
+	    p[1 + tail] != '\0' || head + body + tail + 2 > TOKEN_MAX)
+		return NULL;
+	text = arena_alloc(a, head + 1);
+	if (sodium_base642bin((unsigned char *)text, head, token, head, NULL,
+			      &n, NULL,
+			      sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
+		return NULL;
+	header = json_read(a, text, n);
+	alg = json_text(header, "alg");
+	kid = json_text(header, "kid");
+	if (alg == NULL || strcmp(alg, "HS256") != 0)
+		return NULL;
+	if (kid == NULL) /* made by another issuer that shares the key */
+		return &keys[0];
+	for (int i = 0; i < 2; i++)
+		if (keys[i].len > 0 && strcmp(keys[i].id, kid) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+static const char *
+grant(struct arena *a, jwt_t *jwt, const char *name)
+{
+	const char *s = jwt_get_grant(jwt, name);
+
+	return s ? arena_strdup(a, s) : "";
+}
+
+bool
+token_read(struct arena *a, const char *token, struct user *user)
+{
+	const struct key *key = key_of(a, token);
+	int64_t now = clock_now() / 1000;
+	const char *sub;
+	jwt_t *jwt;
+
+	if (key == NULL || jwt_decode(&jwt, token, key->bytes, key->len) != 0)
+		return false;
+	arena_defer(a, free_jwt, jwt);
+	sub = grant(a, jwt, "sub");
+	*user = (struct user){
+		.email = grant(a, jwt, "email"),
+		.role = grant(a, jwt, "role"),
+		.issued = jwt_get_grant_int(jwt, "iat"),
+	};
+	/* A missing number reads as -1 and one of another type as 0: both are
+	 * long past as exp, and refused as iat. */
+	if (jwt_get_alg(jwt) != JWT_ALG_HS256 || !id_valid(sub) ||
+	    *user->email == '\0' || *user->role == '\0' || user->issued <= 0 ||
+	    user->issued > now + CLOCK_SKEW ||
+	    jwt_get_grant_int(jwt, "exp") <= now)
+		return false;
+	memcpy(user->id, sub, ID_SIZE);
+	return true;
+}
