@@ -1,0 +1,87 @@
+/* password.c: see password.h.
+ * SPDX-License-Identifier: MIT */
+#include "password.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <sodium.h>
+#include <string.h>
+#include <time.h>
+
+#define AT_ONCE 2
+#define WAIT 5 /* s */
+/* OWASP's first choice for argon2id: 19 MiB, two passes, one lane. */
+#define PASSES 2
+#define MEMORY (19 * 1024 * 1024)
+
+static sem_t places;
+static char nobody[crypto_pwhash_STRBYTES]; /* the hash of no password */
+
+static int
+hash(char out[crypto_pwhash_STRBYTES], const char *password)
+{
+	return crypto_pwhash_str_alg(out, password, strlen(password), PASSES,
+				     MEMORY, crypto_pwhash_ALG_ARGON2ID13);
+}
+
+const char *
+password_open(void)
+{
+	char random[32];
+
+	randombytes_buf(random, sizeof(random) - 1);
+	random[sizeof(random) - 1] = '\0';
+	sem_init(&places, 0, AT_ONCE);
+	return hash(nobody, random) == 0 ? NULL
+					 : "not enough memory to hash "
+					   "passwords";
+}
+
+void
+password_close(void)
+{
+	sem_destroy(&places);
+}
+
+static const struct fail *
+enter(struct context *cx)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += WAIT;
+	while (sem_timedwait(&places, &until) != 0)
+		if (errno != EINTR)
+			return fail_too_many(cx->arena, WAIT);
+	return NULL;
+}
+
+const struct fail *
+password_hash(struct context *cx, const char *password, const char **ret_hash)
+{
+	char out[crypto_pwhash_STRBYTES];
+	int rc;
+
+	TRY(enter(cx));
+	rc = hash(out, password);
+	sem_post(&places);
+	if (rc != 0)
+		return fail_unavailable(cx->arena, "Please try again",
+					"not enough memory for a hash");
+	*ret_hash = arena_strdup(cx->arena, out);
+	return NULL;
+}
+
+const struct fail *
+password_check(struct context *cx, const char *hash_text, const char *password,
+	       bool *ret_right)
+{
+	int rc;
+
+	TRY(enter(cx));
+	rc = crypto_pwhash_str_verify(hash_text ? hash_text : nobody, password,
+				      strlen(password));
+	sem_post(&places);
+	*ret_right = rc == 0 && hash_text != NULL;
+	return NULL;
+}

@@ -1,0 +1,132 @@
+/* routes.c: what auth answers.
+ * SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "model.h"
+#include "password.h"
+
+struct credentials {
+	const char *email, *password, *name;
+};
+
+/* Any password may be tried at sign-in: what is too short is just wrong. */
+static const struct field signin_body[] = {
+	FIELD(struct credentials, email, "email", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 1, .max = 254,
+	      .msg = "Bad Email"),
+	FIELD(struct credentials, password, "password", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED, .min = 1, .max = 1024,
+	      .msg = "Bad Password"),
+	{0},
+};
+
+static const struct field signup_body[] = {
+	FIELD(struct credentials, email, "email", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 3, .max = 254,
+	      .valid = account_email_valid, .msg = "Bad Email"),
+	FIELD(struct credentials, password, "password", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED, .min = 8, .max = 128,
+	      .msg = "Bad Password"),
+	FIELD(struct credentials, name, "name", FIELD_TEXT,
+	      .flags = FIELD_TRIM, .min = 1, .max = 100, .msg = "Bad Name"),
+	{0},
+};
+
+static const struct fail *sign_up(struct request *rq);
+static const struct fail *sign_in(struct request *rq);
+static const struct fail *sign_out(struct request *rq);
+static const struct fail *current_user(struct request *rq);
+
+#define CREDENTIALS(fields) .body = fields, .body_size = sizeof(struct credentials)
+
+const struct route auth_routes[] = {
+	{POST, "/api/users/signup", sign_up, ANYONE, CREDENTIALS(signup_body)},
+	{POST, "/api/users/signin", sign_in, ANYONE, CREDENTIALS(signin_body)},
+	{POST, "/api/users/signout", sign_out, ANYONE},
+	{GET, "/api/users/currentuser", current_user, ANYONE},
+	{0},
+};
+
+static void
+set_session(struct request *rq, const char *token, int life)
+{
+	http_set_header(rq, "Set-Cookie",
+			TOKEN_COOKIE "=%s; Path=/; Max-Age=%d; Secure; "
+				     "HttpOnly; SameSite=Lax",
+			token, life);
+}
+
+/* Answers with the account, signed in. */
+static const struct fail *
+welcome(struct request *rq, int status, const struct account *account)
+{
+	struct user user = {.email = account->email, .role = account->role};
+	const char *token;
+
+	memcpy(user.id, account->head.id, ID_SIZE);
+	token = token_make(rq->cx->arena, &user);
+	if (token == NULL)
+		return fail_unknown(rq->cx->arena, "libjwt made no token");
+	set_session(rq, token, TOKEN_LIFE);
+	return http_reply_record(rq, status, user_kind.fields, account);
+}
+
+static const struct fail *
+sign_up(struct request *rq)
+{
+	const struct credentials *c = rq->body;
+	struct account account = {
+		.email = c->email,
+		.name = c->name,
+		.role = "user",
+		.created_at = clock_now(),
+	};
+	const struct fail *fail;
+
+	TRY(password_hash(rq->cx, c->password, &account.password));
+	fail = account_add(rq->cx, &account);
+	if (fail == STORE_DUPLICATE)
+		return fail_bad_request(rq->cx->arena, "Email in use");
+	TRY(fail);
+	return welcome(rq, 201, &account);
+}
+
+static const struct fail *
+sign_in(struct request *rq)
+{
+	const struct credentials *c = rq->body;
+	struct account account = {.password = NULL};
+	const struct fail *fail;
+	bool right;
+
+	fail = account_by_email(rq->cx, c->email, &account);
+	if (fail != NULL && fail->status != 404)
+		return fail;
+	/* Unknown address or wrong password: same time, same answer. */
+	TRY(password_check(rq->cx, account.password, c->password, &right));
+	if (!right)
+		return fail_bad_request(rq->cx->arena, "Invalid credentials");
+	return welcome(rq, 200, &account);
+}
+
+static const struct fail *
+sign_out(struct request *rq)
+{
+	set_session(rq, "", 0);
+	return http_reply(rq, 200, json_new_object(rq->cx->arena));
+}
+
+static const struct fail *
+current_user(struct request *rq)
+{
+	json_object *o = json_new_object(rq->cx->arena), *user = NULL;
+
+	if (rq->signed_in) {
+		user = json_object_new_object();
+		json_put_text(user, "id", rq->user.id);
+		json_put_text(user, "email", rq->user.email);
+		json_put_text(user, "role", rq->user.role);
+	}
+	json_put(o, "currentUser", user);
+	return http_reply(rq, 200, o);
+}

@@ -1,0 +1,21 @@
+/* main.c: orders, the service that decides who holds and who bought what.
+ * SPDX-License-Identifier: MIT */
+#include "model.h"
+
+int
+main(void)
+{
+	static const struct kind *const kinds[] = {&order_kind,
+						   &stuff_copy_kind, NULL};
+	static struct task *const tasks[] = {&orders_sweep, NULL};
+	static struct service orders = {
+		.name = "orders",
+		.routes = orders_routes,
+		.hears = orders_hears,
+		.kinds = kinds,
+		.tasks = tasks,
+		.settings = orders_settings,
+	};
+
+	return service_main(&orders);
+}

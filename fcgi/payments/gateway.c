@@ -1,0 +1,390 @@
+/* gateway.c: see gateway.h.
+ * SPDX-License-Identifier: MIT */
+#include "gateway.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "failpoint.h"
+#include "json.h"
+#include "log.h"
+
+#define CONNECT_TIMEOUT 2000 /* ms */
+#define MAX_REPLY 65536
+#define INTENTS "/v1/payment_intents"
+/* What an intent looks like depends on it, so it is not left to the account's
+ * settings. */
+#define API_VERSION "2023-10-16"
+
+static const char *base, *key;
+static pthread_key_t lines;
+
+/* A thread's own connection and the last reply on it. */
+struct line {
+	CURL *curl;
+	size_t len;
+	char body[MAX_REPLY];
+};
+
+static void
+hang_up(void *p)
+{
+	struct line *line = p;
+
+	curl_easy_cleanup(line->curl);
+	free(line);
+}
+
+/* Is the base a plain http:// address of this machine? */
+static bool
+is_loopback(const char *url)
+{
+	static const char *const hosts[] = {"127.0.0.1", "localhost", "[::1]"};
+
+	for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+		size_t len = strlen(hosts[i]);
+
+		if (strncmp(url + 7, hosts[i], len) == 0 &&
+		    strchr(":/", url[7 + len]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+const char *
+gateway_open(const char *base_, const char *key_)
+{
+	bool plain = strncmp(base_, "http://", 7) == 0;
+
+	if (!plain && strncmp(base_, "https://", 8) != 0)
+		return "STRIPE_API_BASE is not https://HOST";
+	if (plain && !is_loopback(base_) &&
+	    strncmp(key_, "sk_test_", 8) != 0)
+		return "STRIPE_API_BASE must be https:// for a live key";
+	for (const char *p = key_; *p != '\0'; p++)
+		if (!isgraph((unsigned char)*p))
+			return "STRIPE_KEY has characters that no key has";
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != 0 ||
+	    pthread_key_create(&lines, hang_up) != 0)
+		return "libcurl can't start";
+	base = base_;
+	key = key_;
+	return NULL;
+}
+
+void
+gateway_close(void)
+{
+	pthread_key_delete(lines);
+	curl_global_cleanup();
+}
+
+/* Keeps a handle's connection alive from call to call. */
+static struct line *
+thread_line(void)
+{
+	struct line *line = pthread_getspecific(lines);
+
+	if (line != NULL)
+		return line;
+	line = malloc(sizeof(*line));
+	if (line == NULL)
+		_exit(EX_OSERR);
+	line->curl = curl_easy_init();
+	if (line->curl == NULL || pthread_setspecific(lines, line) != 0)
+		_exit(EX_OSERR);
+	return line;
+}
+
+static size_t
+receive(char *bytes, size_t size, size_t n, void *closure)
+{
+	struct line *line = closure;
+
+	if (size * n > sizeof(line->body) - line->len)
+		return 0; /* ends the call: CURLE_WRITE_ERROR */
+	memcpy(line->body + line->len, bytes, size * n);
+	line->len += size * n;
+	return size * n;
+}
+
+static void
+add_header(struct curl_slist **headers, const char *text)
+{
+	struct curl_slist *longer = curl_slist_append(*headers, text);
+
+	if (longer == NULL)
+		_exit(EX_OSERR);
+	*headers = longer;
+}
+
+static void
+free_headers(void *headers)
+{
+	curl_slist_free_all(headers);
+}
+
+/* One call, and what came back. */
+struct call {
+	const char *what;     /* for the log */
+	const char *order_id; /* likewise, and for the key */
+	const char *path;
+	const char *form; /* NULL: GET */
+	long status;	  /* HTTP; 0: no answer */
+	CURLcode code;
+	bool replayed; /* an earlier call's answer, kept under the key */
+	json_object *json; /* NULL when it isn't JSON */
+};
+
+static void
+exchange(struct arena *a, struct call *c, const char *idempotency_key)
+{
+	struct line *line = thread_line();
+	struct curl_slist *headers = NULL;
+	struct curl_header *replayed;
+	CURL *curl = line->curl;
+
+	line->len = 0;
+	add_header(&headers, arena_printf(a, "Authorization: Bearer %s", key));
+	add_header(&headers, "Stripe-Version: " API_VERSION);
+	add_header(&headers, "Expect:");
+	if (idempotency_key != NULL)
+		add_header(&headers, arena_printf(a, "Idempotency-Key: %s",
+						  idempotency_key));
+	arena_defer(a, free_headers, headers);
+
+	curl_easy_reset(curl); /* keeps its connections */
+	curl_easy_setopt(curl, CURLOPT_URL,
+			 arena_printf(a, "%s%s", base, c->path));
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+	if (c->form != NULL)
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, c->form);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, line);
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+			 (long)CONNECT_TIMEOUT);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)GATEWAY_TIMEOUT);
+	if (strncmp(base, "http://", 7) == 0) {
+		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
+		curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	} else {
+		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+	}
+
+	c->status = 0;
+	c->replayed = false;
+	c->json = NULL;
+	c->code = curl_easy_perform(curl);
+	if (c->code != CURLE_OK)
+		return;
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
+	c->replayed = curl_easy_header(curl, "Idempotent-Replayed", 0,
+				       CURLH_HEADER, -1,
+				       &replayed) == CURLHE_OK;
+	c->json = json_read(a, line->body, line->len);
+}
+
+static void
+post(struct arena *a, struct call *c)
+{
+	const char *k = arena_printf(a, "%s-%s", c->what, c->order_id);
+
+	exchange(a, c, GUARD_OFF("gateway-key") ? NULL : k);
+	/* The gateway keeps a failure of its own under the key for a day, and
+	 * answers so all that time: the key is spent.  Without one the call is
+	 * safe too, see gateway.h; a key saves what would be made twice. */
+	if (c->replayed && c->status >= 500)
+		exchange(a, c, NULL);
+}
+
+static struct gateway_reply
+unknown(const struct call *c)
+{
+	LOG(LOG_WARN, "gateway's outcome unknown", LOG_TEXT("call", c->what),
+	    LOG_TEXT("order", c->order_id), LOG_NUMBER("status", c->status),
+	    LOG_TEXT("cause", c->code != CURLE_OK ? curl_easy_strerror(c->code)
+			      : c->json == NULL	  ? "not JSON"
+						  : ""));
+	return (struct gateway_reply){.state = GATEWAY_UNKNOWN};
+}
+
+static const char *
+error_message(struct arena *a, json_object *error)
+{
+	const char *message = json_text(error, "message");
+
+	return message ? arena_strdup(a, message) : NULL;
+}
+
+/* Reads an intent; UNKNOWN when it is none, or not the one that is meant. */
+static struct gateway_reply
+read_intent(struct arena *a, json_object *o, const char *intent)
+{
+	static const struct {
+		const char *status;
+		enum gateway_state state;
+	} states[] = {
+		{"requires_confirmation", GATEWAY_OPEN},
+		{"requires_payment_method", GATEWAY_DECLINED},
+		{"requires_action", GATEWAY_CHALLENGE},
+		{"requires_capture", GATEWAY_HELD},
+		{"succeeded", GATEWAY_TAKEN},
+		{"canceled", GATEWAY_CANCELLED},
+	};
+	const char *id = json_text(o, "id"), *status = json_text(o, "status");
+	const char *object = json_text(o, "object");
+	struct gateway_reply r = {.state = GATEWAY_UNKNOWN};
+
+	if (id == NULL || status == NULL || object == NULL ||
+	    strcmp(object, "payment_intent") != 0 ||
+	    (intent != NULL && strcmp(intent, id) != 0))
+		return r;
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+		if (strcmp(status, states[i].status) == 0)
+			r.state = states[i].state;
+	r.intent = arena_strdup(a, id);
+	r.message = error_message(a, json_member(o, "last_payment_error",
+						 json_type_object));
+	return r;
+}
+
+/* What the gateway says about an intent after a call of that kind. */
+static struct gateway_reply
+look(struct arena *a, const struct call *after, const char *intent)
+{
+	struct call c = {
+		.what = after->what,
+		.order_id = after->order_id,
+		.path = arena_printf(a, INTENTS "/%s", intent),
+	};
+	struct gateway_reply r = {.state = GATEWAY_UNKNOWN};
+
+	exchange(a, &c, NULL);
+	if (c.status == 200)
+		r = read_intent(a, c.json, intent);
+	return r.state == GATEWAY_UNKNOWN ? unknown(&c) : r;
+}
+
+static struct gateway_reply
+act(struct arena *a, const char *order_id, const char *intent,
+    const char *verb)
+{
+	struct call c = {
+		.what = verb,
+		.order_id = order_id,
+		.path = arena_printf(a, INTENTS "/%s/%s", intent, verb),
+		.form = "",
+	};
+	json_object *error;
+	struct gateway_reply r;
+
+	post(a, &c);
+	if (c.status == 200) {
+		r = read_intent(a, c.json, intent);
+		if (r.state != GATEWAY_UNKNOWN)
+			return r;
+	}
+	error = json_member(c.json, "error", json_type_object);
+	if (c.status == 402 && error != NULL)
+		return (struct gateway_reply){.state = GATEWAY_DECLINED,
+					      .intent = intent,
+					      .message =
+						      error_message(a, error)};
+	/* Who did not answer in 8 s is not asked: it may be at it still. */
+	if (c.code == CURLE_OPERATION_TIMEDOUT ||
+	    c.code == CURLE_COULDNT_CONNECT)
+		return unknown(&c);
+	return look(a, &c, intent);
+}
+
+struct gateway_reply
+gateway_confirm(struct arena *a, const char *order_id, const char *intent)
+{
+	return act(a, order_id, intent, "confirm");
+}
+
+struct gateway_reply
+gateway_capture(struct arena *a, const char *order_id, const char *intent)
+{
+	return act(a, order_id, intent, "capture");
+}
+
+struct gateway_reply
+gateway_cancel(struct arena *a, const char *order_id, const char *intent)
+{
+	return act(a, order_id, intent, "cancel");
+}
+
+/* Does the error say that the payment method is of no use?  It is the one
+ * thing that a create call names. */
+static bool
+names_method(const struct call *c, json_object *error)
+{
+	const char *code = json_text(error, "code");
+	const char *param = json_text(error, "param");
+
+	return c->status == 402 || c->status == 404 ||
+	       (c->status == 400 &&
+		((code && strcmp(code, "resource_missing") == 0) ||
+		 (param && strcmp(param, "payment_method") == 0)));
+}
+
+static void
+free_escaped(void *s)
+{
+	curl_free(s);
+}
+
+static const char *
+escape(struct arena *a, const char *s)
+{
+	char *e = curl_easy_escape(thread_line()->curl, s, 0);
+
+	if (e == NULL)
+		_exit(EX_OSERR);
+	return arena_defer(a, free_escaped, e);
+}
+
+struct gateway_reply
+gateway_create(struct arena *a, const char *order_id, int64_t amount,
+	       const char *method)
+{
+	struct call c = {.what = "intent", .order_id = order_id,
+			 .path = INTENTS};
+	json_object *error, *priced;
+	struct gateway_reply r;
+
+	c.form = arena_printf(a,
+			      "amount=%lld&currency=usd&capture_method=manual"
+			      "&payment_method_types[]=card"
+			      "&payment_method=%s&metadata[order_id]=%s",
+			      (long long)amount, escape(a, method), order_id);
+	post(a, &c);
+	if (c.status == 200) {
+		r = read_intent(a, c.json, NULL);
+		priced = json_member(c.json, "amount", json_type_int);
+		if (r.intent != NULL && priced != NULL &&
+		    json_object_get_int64(priced) == amount) {
+			/* Confirming tells what is the matter with it. */
+			r.state = GATEWAY_OPEN;
+			return r;
+		}
+	}
+	error = json_member(c.json, "error", json_type_object);
+	if (error == NULL || json_text(error, "type") == NULL ||
+	    !names_method(&c, error))
+		return unknown(&c);
+	return (struct gateway_reply){
+		.state = GATEWAY_DECLINED,
+		.message = c.status == 402 ? error_message(a, error)
+					   : "There is no such payment method",
+	};
+}

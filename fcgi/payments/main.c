@@ -1,0 +1,42 @@
+/* main.c: payments, the service that takes the money, once.
+ * SPDX-License-Identifier: MIT */
+#include "gateway.h"
+#include "model.h"
+
+static const char *key, *base;
+
+static const struct setting settings[] = {
+	{.name = "STRIPE_KEY", .text = &key, .min = 1},
+	{.name = "STRIPE_API_BASE", .text = &base,
+	 .fallback = "https://api.stripe.com"},
+	/* Also service.c's: see routes.c on how many may wait. */
+	{.name = "FCGI_WORKERS", .number = &payments_workers, .fallback = "8",
+	 .min = 1, .max = 256},
+	{0},
+};
+
+static const char *
+open_gateway(void)
+{
+	return gateway_open(base, key);
+}
+
+int
+main(void)
+{
+	static const struct kind *const kinds[] = {&payment_kind,
+						   &order_copy_kind, NULL};
+	static struct task *const tasks[] = {&payments_settling, NULL};
+	static struct service payments = {
+		.name = "payments",
+		.routes = payments_routes,
+		.hears = payments_hears,
+		.kinds = kinds,
+		.tasks = tasks,
+		.settings = settings,
+		.open = open_gateway,
+		.close = gateway_close,
+	};
+
+	return service_main(&payments);
+}

@@ -1,0 +1,467 @@
+/* model.c: see model.h.
+ * SPDX-License-Identifier: MIT */
+#include "model.h"
+
+#include <string.h>
+
+#include "failpoint.h"
+#include "gateway.h"
+
+/* How long after an unknown outcome it is asked again: a quarter of the
+ * payment's age, within these. */
+#define AGAIN_MIN 1000	/* ms */
+#define AGAIN_MAX 60000
+
+_Static_assert(PAYMENT_LEASE > GATEWAY_LONGEST, "a step outlasts its lease");
+
+static const struct field payment_fields[] = {
+	STORE_HEAD(struct payment),
+	FIELD(struct payment, order_id, "orderId", FIELD_ID),
+	FIELD(struct payment, user_id, "userId", FIELD_ID,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, amount, "amount", FIELD_INT,
+	      .flags = FIELD_ZERO),
+	FIELD(struct payment, currency, "currency", FIELD_TEXT),
+	FIELD(struct payment, status, "status", FIELD_TEXT),
+	FIELD(struct payment, reason, "reason", FIELD_TEXT),
+	FIELD(struct payment, created_at, "createdAt", FIELD_TIME),
+	FIELD(struct payment, method, "method", FIELD_TEXT,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, intent, "intent", FIELD_TEXT,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, request, "request", FIELD_TEXT,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, idempotency_key, "idempotencyKey", FIELD_TEXT,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, lease_until, "leaseUntil", FIELD_TIME,
+	      .flags = FIELD_HIDDEN),
+	{0},
+};
+
+static const struct index payment_indexes[] = {
+	{.keys = {"status", "_id"}},
+	{.keys = {NULL}},
+};
+
+bool
+payment_is(const struct payment *p, const char *status)
+{
+	return strcmp(p->status, status) == 0;
+}
+
+/* Only the first state of being authorized is news: others tell who works on
+ * it. */
+static enum event_type
+publishes(const void *rec)
+{
+	const struct payment *p = rec;
+
+	return payment_is(p, PAYMENT_FAILED) ? EVENT_PAYMENT_FAILED
+	       : payment_is(p, PAYMENT_AUTHORIZED) && p->head.version == 0
+		       ? EVENT_PAYMENT_CREATED
+		       : EVENT_NONE;
+}
+
+const struct kind payment_kind = {
+	.collection = "payments",
+	.fields = payment_fields,
+	.size = sizeof(struct payment),
+	.publishes = publishes,
+	.indexes = payment_indexes,
+};
+
+static const struct field copy_fields[] = {
+	STORE_HEAD(struct order_copy),
+	FIELD(struct order_copy, status, "status", FIELD_TEXT),
+	FIELD(struct order_copy, user_id, "userId", FIELD_ID),
+	FIELD(struct order_copy, price, "price", FIELD_INT,
+	      .flags = FIELD_ZERO),
+	FIELD(struct order_copy, expires_at, "expiresAt", FIELD_TIME),
+	{0},
+};
+
+const struct kind order_copy_kind = {
+	.collection = "orders",
+	.fields = copy_fields,
+	.size = sizeof(struct order_copy),
+};
+
+bool
+order_is_complete(const struct order_copy *o)
+{
+	return strcmp(o->status, "complete") == 0;
+}
+
+bool
+order_is_cancelled(const struct order_copy *o)
+{
+	return strcmp(o->status, "cancelled") == 0;
+}
+
+const struct fail *
+order_copy_put(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct order_event *order = event->data;
+	struct order_copy *copy = rec;
+
+	(void)cx;
+	copy->head.version = event->version;
+	copy->status = order->status;
+	copy->price = order->stuff.price;
+	copy->expires_at = order->expires_at;
+	memcpy(copy->user_id, order->user_id, ID_SIZE);
+	return NULL;
+}
+
+const struct fail *
+payment_in_motion(struct context *cx, const char *behind, int64_t limit,
+		  struct payment **ret, size_t *ret_count)
+{
+	bson_t *filter = bson_new(), in, list, after;
+	bson_oid_t oid;
+	void *found;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &in);
+	BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+	BSON_APPEND_UTF8(&list, "0", PAYMENT_AUTHORIZING);
+	BSON_APPEND_UTF8(&list, "1", PAYMENT_AUTHORIZED);
+	bson_append_array_end(&in, &list);
+	bson_append_document_end(filter, &in);
+	if (*behind != '\0') {
+		bson_oid_init_from_string(&oid, behind);
+		BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &after);
+		BSON_APPEND_OID(&after, "$gt", &oid);
+		bson_append_document_end(filter, &after);
+	}
+	TRY(store_find(cx, &payment_kind, filter, "_id", limit, &found,
+		       ret_count));
+	*ret = found;
+	return NULL;
+}
+
+static const char *
+request_hash(struct context *cx, const struct payment_request *rq)
+{
+	const char *s = rq->method ? rq->method : "";
+	char *hex = arena_alloc(cx->arena, ID_HASH_SIZE);
+
+	id_hash(hex, s, strlen(s));
+	return hex;
+}
+
+bool
+payment_is_of(const struct payment *p, const struct payment_request *rq)
+{
+	const char *s = rq->method ? rq->method : "";
+	char hex[ID_HASH_SIZE];
+
+	id_hash(hex, s, strlen(s));
+	return strcmp(p->request, hex) == 0 ||
+	       (rq->idempotency_key != NULL && p->idempotency_key != NULL &&
+		strcmp(p->idempotency_key, rq->idempotency_key) == 0);
+}
+
+static int64_t
+lease(void)
+{
+	return clock_now() + (GUARD_OFF("lease") ? 1000 : PAYMENT_LEASE);
+}
+
+/* Verdict on a payment that another works on, or has moved already. */
+static const struct fail taken = {.name = "taken"};
+
+static const struct fail *
+claim(struct context *cx, void *rec, const void *arg)
+{
+	struct payment *p = rec;
+
+	(void)cx;
+	(void)arg;
+	if (p->lease_until > clock_now() ||
+	    !(payment_is(p, PAYMENT_AUTHORIZING) ||
+	      payment_is(p, PAYMENT_AUTHORIZED)))
+		return &taken;
+	p->lease_until = lease();
+	return NULL;
+}
+
+/* What a step made of a payment. */
+struct move {
+	const char *from; /* in no other status does it count */
+	const char *to;	  /* the same: it goes on, and so does the lease */
+	const char *intent, *reason; /* NULL: as it was */
+};
+
+/* The one place that changes a payment in motion, but for its lease. */
+static const struct fail *
+make(struct context *cx, void *rec, const void *arg)
+{
+	const struct move *m = arg;
+	struct payment *p = rec;
+
+	(void)cx;
+	if (!payment_is(p, m->from))
+		return &taken;
+	/* Two have done one step, as the first was given up: the second finds
+	 * what the first has found out. */
+	if ((m->intent != NULL && p->intent != NULL) ||
+	    (m->reason != NULL && p->reason != NULL))
+		return &taken;
+	p->status = m->to;
+	if (m->intent != NULL)
+		p->intent = m->intent;
+	if (m->reason != NULL)
+		p->reason = m->reason;
+	p->lease_until = strcmp(m->to, m->from) == 0 ? lease() : 0;
+	return NULL;
+}
+
+static const struct fail *
+save(struct context *cx, struct payment *p, const struct move *m)
+{
+	return store_change(cx, &payment_kind, p->head.id, make, m, p);
+}
+
+static const struct fail *
+move(struct context *cx, struct payment *p, const char *from, const char *to)
+{
+	return save(cx, p, &(struct move){.from = from, .to = to});
+}
+
+/* Notes why it can't be paid; next its intent is cancelled. */
+static const struct fail *
+doom(struct context *cx, struct payment *p, const char *reason)
+{
+	return save(cx, p, &(struct move){.from = p->status, .to = p->status,
+					  .reason = reason});
+}
+
+static const struct fail *
+lend(struct context *cx, void *rec, const void *arg)
+{
+	struct payment *p = rec;
+
+	(void)cx;
+	p->lease_until = *(const int64_t *)arg;
+	return NULL;
+}
+
+/* Leaves the step to be done again by whoever comes, some seconds later. */
+static const struct fail *
+put_off(struct context *cx, struct payment *p)
+{
+	int64_t now = clock_now(), wait = (now - p->created_at) / 4;
+
+	wait = wait < AGAIN_MIN ? AGAIN_MIN : wait;
+	wait = wait > AGAIN_MAX ? AGAIN_MAX : wait;
+	now += wait;
+	TRY(store_change(cx, &payment_kind, p->head.id, lend, &now, p));
+	return fail_unavailable(
+		cx->arena, "The payment is being processed, please ask again",
+		"the gateway's outcome is unknown");
+}
+
+static const struct fail *
+create(struct context *cx, struct payment *p)
+{
+	struct gateway_reply r;
+
+	FAILPOINT("before-intent");
+	r = gateway_create(cx->arena, p->order_id, p->amount, p->method);
+	FAILPOINT("intent-created");
+	if (r.state == GATEWAY_DECLINED)
+		return doom(cx, p,
+			    r.message ? r.message : "The card was declined");
+	if (r.state == GATEWAY_UNKNOWN)
+		return put_off(cx, p);
+	if (GUARD_OFF("gateway-key")) {
+		gateway_confirm(cx->arena, p->order_id, r.intent);
+		FAILPOINT("charged");
+	}
+	TRY(save(cx, p, &(struct move){.from = PAYMENT_AUTHORIZING,
+				       .to = PAYMENT_AUTHORIZING,
+				       .intent = r.intent}));
+	FAILPOINT("intent-saved");
+	return NULL;
+}
+
+static const struct fail *
+confirm(struct context *cx, struct payment *p)
+{
+	struct gateway_reply r = {.state = GATEWAY_HELD};
+
+	if (p->amount > 0)
+		r = gateway_confirm(cx->arena, p->order_id, p->intent);
+	FAILPOINT("charged");
+	switch (r.state) {
+	case GATEWAY_UNKNOWN:
+	case GATEWAY_OPEN:
+		return put_off(cx, p);
+	case GATEWAY_CHALLENGE:
+		return doom(cx, p, "The card needs authentication");
+	case GATEWAY_DECLINED:
+		return doom(cx, p,
+			    r.message ? r.message : "The card was declined");
+	case GATEWAY_CANCELLED:
+		return doom(cx, p,
+			    r.message ? r.message : "The payment was cancelled");
+	case GATEWAY_HELD:
+	case GATEWAY_TAKEN:
+		break;
+	}
+	TRY(move(cx, p, PAYMENT_AUTHORIZING, PAYMENT_AUTHORIZED));
+	FAILPOINT("authorized");
+	return NULL;
+}
+
+static const struct fail *
+capture(struct context *cx, struct payment *p)
+{
+	struct gateway_reply r = {.state = GATEWAY_TAKEN};
+
+	if (p->amount > 0)
+		r = gateway_capture(cx->arena, p->order_id, p->intent);
+	FAILPOINT("capture-answered");
+	switch (r.state) {
+	case GATEWAY_UNKNOWN:
+	case GATEWAY_OPEN:
+	case GATEWAY_HELD:
+	case GATEWAY_CHALLENGE:
+		return put_off(cx, p);
+	case GATEWAY_DECLINED:
+		return doom(cx, p,
+			    r.message ? r.message : "The card was declined");
+	case GATEWAY_CANCELLED:
+		return doom(cx, p,
+			    r.message ? r.message
+				      : "The money is no longer set aside");
+	case GATEWAY_TAKEN:
+		break;
+	}
+	TRY(move(cx, p, PAYMENT_AUTHORIZED, PAYMENT_CAPTURED));
+	FAILPOINT("captured");
+	return NULL;
+}
+
+/* Ends it, as failed or voided, once nothing is held. */
+static const struct fail *
+cancel(struct context *cx, struct payment *p, const char *to)
+{
+	struct gateway_reply r = {.state = GATEWAY_CANCELLED};
+
+	if (p->intent != NULL)
+		r = gateway_cancel(cx->arena, p->order_id, p->intent);
+	FAILPOINT("cancel-answered");
+	if (r.state == GATEWAY_TAKEN)
+		LOG(LOG_ERROR, "money taken that must be given back",
+		    LOG_TEXT("payment", p->head.id),
+		    LOG_TEXT("intent", p->intent));
+	if (r.state != GATEWAY_CANCELLED)
+		return put_off(cx, p);
+	return move(cx, p, p->status, to);
+}
+
+/* The next step of a payment in motion; see the table in model.h.  NULL when
+ * there is none for now. */
+typedef const struct fail *(*payment_step)(struct context *cx,
+					    struct payment *p);
+
+static const struct fail *
+fail_it(struct context *cx, struct payment *p)
+{
+	return cancel(cx, p, PAYMENT_FAILED);
+}
+
+static const struct fail *
+void_it(struct context *cx, struct payment *p)
+{
+	return cancel(cx, p, PAYMENT_VOIDED);
+}
+
+static payment_step
+next_step(const struct payment *p, const struct order_copy *order)
+{
+	bool authorizing = payment_is(p, PAYMENT_AUTHORIZING);
+
+	if (!authorizing && !payment_is(p, PAYMENT_AUTHORIZED))
+		return NULL;
+	/* Even with the order cancelled: under its key this finds an intent
+	 * that was created and whose id was never saved. */
+	if (authorizing && p->amount > 0 && p->intent == NULL &&
+	    p->reason == NULL)
+		return create;
+	if (order_is_cancelled(order))
+		return void_it;
+	if (p->reason != NULL)
+		return fail_it;
+	if (authorizing)
+		return confirm;
+	if (order_is_complete(order) || GUARD_OFF("wait-for-order"))
+		return capture;
+	return NULL;
+}
+
+/* Steps on until nothing is left to do.  ours: *p is under our lease. */
+static const struct fail *
+go_on(struct context *cx, struct payment *p, bool ours)
+{
+	for (;;) {
+		struct order_copy order;
+		const struct fail *fail = NULL;
+		const char *before;
+		payment_step step;
+
+		TRY(store_get(cx, &order_copy_kind, p->order_id, &order));
+		step = next_step(p, &order);
+		if (step == NULL)
+			return NULL;
+		if (!ours)
+			fail = store_change(cx, &payment_kind, p->head.id,
+					    claim, NULL, p);
+		/* What is next may have changed with what was claimed. */
+		before = p->status;
+		if (fail == NULL && next_step(p, &order) == step)
+			fail = step(cx, p);
+		if (fail == &taken)
+			return NULL;
+		TRY(fail);
+		/* A new status is saved without a lease. */
+		ours = payment_is(p, before);
+	}
+}
+
+const struct fail *
+payment_settle(struct context *cx, const char *id, struct payment *ret)
+{
+	TRY(store_get(cx, &payment_kind, id, ret));
+	if (payment_is(ret, PAYMENT_AUTHORIZING) &&
+	    GUARD_OFF("gateway-recovery"))
+		return NULL;
+	/* A short cut: claim() decides. */
+	if (ret->lease_until > clock_now())
+		return NULL;
+	return go_on(cx, ret, false);
+}
+
+const struct fail *
+payment_start(struct context *cx, const struct order_copy *order,
+	      const struct payment_request *rq, struct payment *ret)
+{
+	*ret = (struct payment){
+		.amount = order->price,
+		.currency = "usd",
+		.status = PAYMENT_AUTHORIZING,
+		.created_at = clock_now(),
+		.method = rq->method,
+		.request = request_hash(cx, rq),
+		.idempotency_key = rq->idempotency_key,
+		.lease_until = lease(),
+	};
+	if (!GUARD_OFF("one-payment"))
+		memcpy(ret->head.id, order->head.id, ID_SIZE);
+	memcpy(ret->order_id, order->head.id, ID_SIZE);
+	memcpy(ret->user_id, order->user_id, ID_SIZE);
+	TRY(store_add(cx, &payment_kind, ret));
+	return go_on(cx, ret, true);
+}

@@ -1,0 +1,129 @@
+/* model.h: payments, which payments owns, and its copy of orders.
+ * SPDX-License-Identifier: MIT */
+#ifndef PAYMENTS_MODEL_H
+#define PAYMENTS_MODEL_H
+
+#include "service.h"
+
+/*
+ * A payment's status.  There is one payment for an order, for its id is the
+ * order's.  The money is only set aside until orders has said what becomes of
+ * the order; then it is taken, or let go.
+ *
+ *   authorizing -----------> authorized -----------> captured
+ *      |   the gateway          |   order:completed
+ *      |   holds the money      |
+ *      +------------------------+--> voided   order:cancelled
+ *      +------------------------+--> failed   the card was declined
+ *
+ * While authorizing or authorized it is in motion: payment_settle() does the
+ * next step, whoever calls it and whatever happened before.  What is there
+ * decides what that is; the first row that fits:
+ *
+ *   status       and                     then
+ *   authorizing  amount, no intent       create the intent, save its id
+ *   either       the order is cancelled  cancel the intent: voided
+ *   either       a reason                cancel the intent: failed
+ *   authorizing                          confirm: authorized, or a reason
+ *   authorized   the order is complete   capture: captured, or a reason
+ *
+ * So an intent is known before it can charge, nothing is captured before its
+ * order is complete, and a payment is failed or voided only once the gateway
+ * has said that nothing is held.  An outcome that is not known changes
+ * nothing: the step is done again.
+ */
+#define PAYMENT_AUTHORIZING "authorizing"
+#define PAYMENT_AUTHORIZED "authorized"
+#define PAYMENT_CAPTURED "captured"
+#define PAYMENT_FAILED "failed"
+#define PAYMENT_VOIDED "voided"
+
+/* In motion, it belongs to the process that works on it for so long, more than
+ * a step can take, and to any other thereafter.  That spares the gateway the
+ * same call twice at once; what is right does not depend on it. */
+#define PAYMENT_LEASE 30000 /* ms */
+
+/*
+ * Places where a test build dies, waits or forgets (see failpoint.h).
+ * FAILPOINTS, in the order they are passed: before-intent, intent-created,
+ * intent-saved, charged (the gateway has confirmed, nothing is saved of it),
+ * authorized, capture-answered, captured; and cancel-answered.
+ * GUARDS_OFF, for negative controls:
+ *   one-payment       a payment has an id of its own: two of an order are paid
+ *   gateway-key       no Idempotency-Key, and the intent is confirmed before
+ *                     its id is saved: a crash in between charges twice
+ *   gateway-recovery  nobody goes on with an authorizing payment whose process
+ *                     died: the money stays set aside for ever
+ *   wait-for-order    captures at once: the money is kept of an order that
+ *                     lapsed meanwhile
+ * And lease: it lasts 1 s, so that tests of recovery are over soon.
+ */
+
+struct order_copy {
+	struct head head;
+	const char *status; /* as in its last event */
+	char user_id[ID_SIZE];
+	int64_t price, expires_at;
+};
+
+struct payment {
+	struct head head;
+	char order_id[ID_SIZE], user_id[ID_SIZE];
+	int64_t amount; /* cents */
+	const char *currency, *status;
+	const char *reason; /* why it failed, or is going to */
+	int64_t created_at;
+	const char *method;  /* the gateway's id of a card */
+	const char *intent;  /* the gateway's id of this */
+	const char *request; /* hash of what was asked for */
+	const char *idempotency_key;
+	int64_t lease_until; /* 0: nobody works on it */
+};
+
+/* Who asks for a payment; texts may be NULL. */
+struct payment_request {
+	const char *method, *idempotency_key;
+};
+
+extern const struct kind payment_kind, order_copy_kind;
+extern const struct route payments_routes[];
+extern const struct hears payments_hears[];
+extern int64_t payments_workers;
+
+/* Settles what nobody else does. */
+extern struct task payments_settling;
+
+bool payment_is(const struct payment *p, const char *status);
+bool order_is_complete(const struct order_copy *o);
+bool order_is_cancelled(const struct order_copy *o);
+
+/* Is it the request that made p, asked again? */
+bool payment_is_of(const struct payment *p, const struct payment_request *rq);
+
+/*
+ * Makes the payment of an order and settles it.  STORE_DUPLICATE when there is
+ * one; otherwise fails as payment_settle().
+ */
+const struct fail *payment_start(struct context *cx,
+				 const struct order_copy *order,
+				 const struct payment_request *rq,
+				 struct payment *ret);
+
+/*
+ * Does all that can be done now for the payment, unless another does.  *ret is
+ * its state then.  Fails with fail_unavailable() when the gateway's answer is
+ * not known; it is asked again some seconds later.
+ */
+const struct fail *payment_settle(struct context *cx, const char *id,
+				  struct payment *ret);
+
+/* Payments in motion, by id, behind that id ("": the first ones). */
+const struct fail *payment_in_motion(struct context *cx, const char *behind,
+				     int64_t limit, struct payment **ret,
+				     size_t *ret_count);
+
+/* A store_decide function: the copy becomes what the event says. */
+const struct fail *order_copy_put(struct context *cx, void *rec,
+				  const void *arg);
+
+#endif

@@ -1,0 +1,220 @@
+/* routes.c: what payments answers.
+ * SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "model.h"
+
+#define ORDER_WAIT 1000	 /* ms for news of an order that is not known */
+#define RESULT_WAIT 3000 /* ms for what becomes of a payment */
+#define LOOK_MIN 10	 /* ms between two looks meanwhile, the first time */
+#define LOOK_MAX 50
+#define KEY_MAX 255 /* bytes of an Idempotency-Key */
+
+struct pay_body {
+	char order_id[ID_SIZE];
+	const char *token;
+};
+
+/* A payment method's id, as the gateway makes them. */
+static bool
+token_valid(const void *member)
+{
+	static const char *const prefixes[] = {"pm_", "card_", "src_"};
+	const char *s = *(const char *const *)member;
+	bool known = false;
+
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		known = known ||
+			strncmp(s, prefixes[i], strlen(prefixes[i])) == 0;
+	for (; known && *s != '\0'; s++)
+		known = isalnum((unsigned char)*s) || *s == '_';
+	return known;
+}
+
+static const struct field pay_body[] = {
+	FIELD(struct pay_body, order_id, "orderId", FIELD_ID,
+	      .flags = FIELD_REQUIRED),
+	FIELD(struct pay_body, token, "token", FIELD_TEXT, .min = 1,
+	      .max = 255, .valid = token_valid),
+	{0},
+};
+
+static const struct fail *pay(struct request *rq);
+static const struct fail *show(struct request *rq);
+
+const struct route payments_routes[] = {
+	{POST, "/api/payments", pay, SIGNED_IN, .body = pay_body,
+	 .body_size = sizeof(struct pay_body)},
+	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
+	{0},
+};
+
+int64_t payments_workers;
+
+/*
+ * A request waits for the result only while it has a place.  Three quarters of
+ * the workers have one: with orders or the gateway away, the others still
+ * answer those who just look.
+ */
+static atomic_int places_taken;
+
+static bool
+take_place(void)
+{
+	int64_t all = payments_workers - payments_workers / 4;
+
+	if (atomic_fetch_add(&places_taken, 1) < all)
+		return true;
+	atomic_fetch_sub(&places_taken, 1);
+	return false;
+}
+
+static bool
+is_over(const struct payment *p)
+{
+	return !payment_is(p, PAYMENT_AUTHORIZING) &&
+	       !payment_is(p, PAYMENT_AUTHORIZED);
+}
+
+/*
+ * Waits until the payment is over, and settles it whenever nobody else does: it
+ * is this request's own thread that captures once the order is complete, so
+ * one buyer's slow bank is not in another's way.  What it came to is in the
+ * record.
+ */
+static void
+await_result(struct context *cx, const char *id)
+{
+	/* Each look's memory goes at once. */
+	struct context look = {.arena = arena_new(), .service = cx->service};
+	const struct fail *fail;
+	struct payment p;
+	int64_t until = clock_monotonic() + RESULT_WAIT, pause = LOOK_MIN;
+	bool over;
+
+	for (;;) {
+		fail = payment_settle(&look, id, &p);
+		over = fail != NULL || is_over(&p);
+		arena_reset(look.arena);
+		if (over || clock_monotonic() + pause > until)
+			break;
+		clock_sleep(pause);
+		pause = pause * 3 / 2 < LOOK_MAX ? pause * 3 / 2 : LOOK_MAX;
+	}
+	arena_free(look.arena);
+}
+
+/* May this order be paid, by such a request? */
+static const struct fail *
+check_order(struct context *cx, const struct order_copy *order,
+	    const struct payment_request *asked)
+{
+	if (order_is_cancelled(order))
+		return fail_conflict(cx->arena, "The order is cancelled", 0);
+	if (order_is_complete(order))
+		return fail_conflict(cx->arena, "The order is already paid", 0);
+	if (clock_now() >= order->expires_at)
+		return fail_conflict(cx->arena, "The order has expired", 0);
+	if (order->price > 0 && asked->method == NULL)
+		return fail_field(cx->arena, NULL, "token",
+				  "A payment method is needed");
+	return NULL;
+}
+
+/* Another request than the one that made the payment. */
+static const struct fail *
+refuse(struct context *cx, const struct payment *p)
+{
+	return fail_conflict(
+		cx->arena,
+		payment_is(p, PAYMENT_FAILED)	? "The payment has failed"
+		: payment_is(p, PAYMENT_VOIDED) ? "The order is cancelled"
+		: payment_is(p, PAYMENT_AUTHORIZING)
+			? "The order is being paid"
+			: "The order is already paid",
+		0);
+}
+
+static const struct fail *
+answer(struct request *rq, const struct payment *p)
+{
+	struct arena *a = rq->cx->arena;
+
+	if (payment_is(p, PAYMENT_FAILED))
+		return fail_payment_failed(a, p->reason);
+	if (payment_is(p, PAYMENT_VOIDED))
+		return fail_conflict(a, "The order is cancelled", 0);
+	if (payment_is(p, PAYMENT_AUTHORIZING) || p->reason != NULL)
+		return fail_unavailable(
+			a, "The payment is being processed, please ask again",
+			"the payment is still in motion");
+	http_set_header(rq, "Location", "/api/payments/%s", p->order_id);
+	return http_reply_record(rq, 201, payment_kind.fields, p);
+}
+
+static const struct fail *
+carry_out(struct request *rq, const struct order_copy *order,
+	  const struct payment_request *asked, bool may_wait)
+{
+	struct context *cx = rq->cx;
+	struct payment p;
+	const struct fail *fail =
+		store_get(cx, &payment_kind, order->head.id, &p);
+
+	if (fail != NULL && fail->status == 404) {
+		TRY(check_order(cx, order, asked));
+		fail = payment_start(cx, order, asked, &p);
+		if (fail == STORE_DUPLICATE)
+			fail = store_get(cx, &payment_kind, order->head.id,
+					 &p);
+	}
+	TRY(fail);
+	if (!payment_is_of(&p, asked))
+		return refuse(cx, &p);
+	if (may_wait && !is_over(&p)) {
+		await_result(cx, p.head.id);
+		TRY(store_get(cx, &payment_kind, p.head.id, &p));
+	}
+	return answer(rq, &p);
+}
+
+static const struct fail *
+pay(struct request *rq)
+{
+	const struct pay_body *body = rq->body;
+	struct payment_request asked = {
+		.method = body->token,
+		.idempotency_key = http_header(rq, "Idempotency-Key"),
+	};
+	struct order_copy order;
+	const struct fail *fail;
+	bool place;
+
+	if (asked.idempotency_key != NULL &&
+	    strlen(asked.idempotency_key) > KEY_MAX)
+		return fail_bad_request(rq->cx->arena,
+					"Idempotency-Key is too long");
+	/* Who buys and pays at once is faster than the order's event. */
+	TRY(store_await(rq->cx, &order_copy_kind, body->order_id, NULL,
+			ORDER_WAIT, &order));
+	if (strcmp(order.user_id, rq->user.id) != 0)
+		return fail_forbidden(rq->cx->arena, "Not your order");
+	place = take_place();
+	fail = carry_out(rq, &order, &asked, place);
+	if (place)
+		atomic_fetch_sub(&places_taken, 1);
+	return fail;
+}
+
+static const struct fail *
+show(struct request *rq)
+{
+	struct payment p;
+
+	TRY(store_get(rq->cx, &payment_kind, rq->params[0], &p));
+	if (strcmp(p.user_id, rq->user.id) != 0)
+		return fail_forbidden(rq->cx->arena, "Not your payment");
+	return http_reply_record(rq, 200, payment_kind.fields, &p);
+}

@@ -1,0 +1,230 @@
+/* model.c: see model.h.
+ * SPDX-License-Identifier: MIT */
+#include "model.h"
+
+#include <string.h>
+
+static const struct field fields[] = {
+	STORE_HEAD(struct stuff),
+	FIELD(struct stuff, title, "title", FIELD_TEXT),
+	FIELD(struct stuff, description, "description", FIELD_TEXT),
+	FIELD(struct stuff, price, "price", FIELD_INT, .flags = FIELD_ZERO),
+	FIELD(struct stuff, currency, "currency", FIELD_TEXT),
+	FIELD(struct stuff, user_id, "userId", FIELD_ID),
+	FIELD(struct stuff, order_id, "orderId", FIELD_ID),
+	FIELD(struct stuff, status, "status", FIELD_TEXT),
+	FIELD(struct stuff, file, "file", FIELD_TEXT),
+	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
+	{0},
+};
+
+static const struct index indexes[] = {
+	{.keys = {"status", "-_id"}},
+	{.keys = {"userId", "status", "-_id"}},
+	{.keys = {"status", "price", "-_id"}},
+	{{NULL}},
+};
+
+static bool
+is(const struct stuff *s, const char *status)
+{
+	return strcmp(s->status, status) == 0;
+}
+
+static enum event_type
+publishes(const void *rec)
+{
+	const struct stuff *s = rec;
+
+	return is(s, STUFF_REMOVED)    ? EVENT_STUFF_REMOVED
+	       : s->head.version == 0 ? EVENT_STUFF_CREATED
+				      : EVENT_STUFF_UPDATED;
+}
+
+const struct kind stuff_kind = {
+	.collection = "stuff",
+	.fields = fields,
+	.size = sizeof(struct stuff),
+	.publishes = publishes,
+	.indexes = indexes,
+};
+
+/* A regular expression that finds text literally (PCRE, in any case). */
+static const char *
+literally(struct arena *a, const char *text)
+{
+	char *out = arena_alloc(a, 2 * strlen(text) + 1), *p = out;
+
+	for (; *text != '\0'; text++) {
+		if (strchr("\\^$.|?*+()[]{}-", *text) != NULL)
+			*p++ = '\\';
+		*p++ = *text;
+	}
+	return out;
+}
+
+static void
+append_regex(bson_t *list, const char *number, const char *name,
+	     const char *pattern)
+{
+	bson_t one;
+
+	BSON_APPEND_DOCUMENT_BEGIN(list, number, &one);
+	BSON_APPEND_REGEX(&one, name, pattern, "i");
+	bson_append_document_end(list, &one);
+}
+
+const struct fail *
+stuff_find(struct context *cx, const struct stuff_search *search,
+	   struct stuff **ret, size_t *ret_count)
+{
+	bson_t *filter = bson_new(), inner, list;
+	bson_oid_t seller;
+	void *found;
+
+	if (search->status != NULL) {
+		BSON_APPEND_UTF8(filter, "status", search->status);
+	} else {
+		BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &inner);
+		BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &list);
+		BSON_APPEND_UTF8(&list, "0", STUFF_AVAILABLE);
+		BSON_APPEND_UTF8(&list, "1", STUFF_RESERVED);
+		bson_append_array_end(&inner, &list);
+		bson_append_document_end(filter, &inner);
+	}
+	if (*search->seller != '\0') {
+		bson_oid_init_from_string(&seller, search->seller);
+		BSON_APPEND_OID(filter, "userId", &seller);
+	}
+	if (search->min > 0 || search->max >= 0) {
+		BSON_APPEND_DOCUMENT_BEGIN(filter, "price", &inner);
+		BSON_APPEND_INT64(&inner, "$gte", search->min);
+		if (search->max >= 0)
+			BSON_APPEND_INT64(&inner, "$lte", search->max);
+		bson_append_document_end(filter, &inner);
+	}
+	if (search->text != NULL) {
+		const char *pattern = literally(cx->arena, search->text);
+
+		BSON_APPEND_ARRAY_BEGIN(filter, "$or", &list);
+		append_regex(&list, "0", "title", pattern);
+		append_regex(&list, "1", "description", pattern);
+		bson_append_array_end(filter, &list);
+	}
+	http_page_filter(search->page, filter);
+	TRY(store_find(cx, &stuff_kind, filter, "-_id",
+		       http_page_fetch(search->page), &found, ret_count));
+	*ret = found;
+	return NULL;
+}
+
+/* Only what nobody holds or bought may change. */
+static const struct fail *
+check_free(struct context *cx, const struct stuff *s)
+{
+	if (is(s, STUFF_REMOVED))
+		return fail_not_found(cx->arena);
+	if (is(s, STUFF_SOLD))
+		return fail_conflict(cx->arena, "The stuff is sold", 0);
+	if (is(s, STUFF_RESERVED))
+		return fail_conflict(cx->arena,
+				     "The stuff is reserved by an order", 0);
+	return NULL;
+}
+
+const struct fail *
+stuff_edit(struct context *cx, void *rec, const void *arg)
+{
+	const struct stuff_edit *edit = arg;
+	struct stuff *s = rec;
+
+	if (strcmp(s->user_id, edit->user->id) != 0)
+		return fail_forbidden(cx->arena, "Only its seller may edit it");
+	TRY(check_free(cx, s));
+	if (edit->seen >= 0 && edit->seen != s->head.version)
+		return fail_conflict(cx->arena,
+				     "The stuff has changed since it was read",
+				     0);
+	if (edit->given == 0)
+		return STORE_KEEP;
+	if (edit->given & 1)
+		s->title = edit->body->title;
+	if (edit->given & 2)
+		s->description = edit->body->description;
+	if (edit->given & 4)
+		s->price = edit->body->price;
+	return NULL;
+}
+
+const struct fail *
+stuff_remove(struct context *cx, void *rec, const void *arg)
+{
+	const struct user *user = arg;
+	struct stuff *s = rec;
+
+	if (strcmp(s->user_id, user->id) != 0 &&
+	    strcmp(user->role, "admin") != 0)
+		return fail_forbidden(cx->arena,
+				      "Only its seller may remove it");
+	TRY(check_free(cx, s));
+	s->status = STUFF_REMOVED;
+	return NULL;
+}
+
+/* The record of an event on an order; it is not there when the order is for
+ * something that never was. */
+static const struct fail *
+check_there(struct context *cx, const struct stuff *s)
+{
+	if (s->head.rev == 0)
+		return fail_unknown(cx->arena, "no stuff %s", s->head.id);
+	return NULL;
+}
+
+/*
+ * Several orders for one listing have no common line of versions.  But orders
+ * lets a second one in only when the first is cancelled: if the first still
+ * holds it here, its cancellation is on the way, and this event is early.
+ */
+const struct fail *
+stuff_reserve(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (is(s, STUFF_REMOVED) || strcmp(s->order_id, event->subject) == 0)
+		return STORE_KEEP;
+	if (*s->order_id != '\0')
+		return STORE_EARLY;
+	s->status = STUFF_RESERVED;
+	memcpy(s->order_id, event->subject, ID_SIZE);
+	return NULL;
+}
+
+const struct fail *
+stuff_release(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (strcmp(s->order_id, event->subject) != 0)
+		return STORE_KEEP;
+	s->status = STUFF_AVAILABLE;
+	*s->order_id = '\0';
+	return NULL;
+}
+
+const struct fail *
+stuff_sell(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (strcmp(s->order_id, event->subject) != 0 || is(s, STUFF_SOLD))
+		return STORE_KEEP;
+	s->status = STUFF_SOLD;
+	return NULL;
+}

@@ -1,0 +1,68 @@
+/* model.h: listings, which stuff owns.
+ * SPDX-License-Identifier: MIT */
+#ifndef STUFF_MODEL_H
+#define STUFF_MODEL_H
+
+#include "service.h"
+
+/* A listing's status: available -> reserved -> sold; back to available when
+ * the order that holds it is cancelled; available -> removed for good. */
+#define STUFF_AVAILABLE "available"
+#define STUFF_RESERVED "reserved"
+#define STUFF_SOLD "sold"
+#define STUFF_REMOVED "removed"
+
+struct stuff {
+	struct head head;
+	const char *title, *description;
+	int64_t price; /* cents */
+	const char *currency;
+	char user_id[ID_SIZE];	/* the seller */
+	char order_id[ID_SIZE]; /* that holds or bought it, or "" */
+	const char *status;
+	const char *file; /* none yet: shown as null */
+	int64_t created_at;
+};
+
+extern const struct kind stuff_kind;
+extern const struct route stuff_routes[];
+extern const struct hears stuff_hears[];
+
+/* What a list is narrowed to; absent values narrow nothing. */
+struct stuff_search {
+	const char *text;
+	int64_t min, max; /* price in cents; max -1: no bound */
+	const char *seller, *status;
+	const struct page *page;
+};
+
+/* Newest first.  Sold and removed listings only when status asks for them. */
+const struct fail *stuff_find(struct context *cx,
+			      const struct stuff_search *search,
+			      struct stuff **ret, size_t *ret_count);
+
+/* An edit: the fields that given has a bit for, in the order of struct
+ * stuff_body; seen is the version that the editor saw, or -1. */
+struct stuff_body {
+	const char *title, *description;
+	int64_t price;
+};
+struct stuff_edit {
+	const struct stuff_body *body;
+	uint64_t given;
+	const struct user *user;
+	int64_t seen;
+};
+
+/* store_decide functions; see store_change().  The first takes a struct
+ * stuff_edit, the second the struct user who asks, the others the event. */
+const struct fail *stuff_edit(struct context *cx, void *rec, const void *arg);
+const struct fail *stuff_remove(struct context *cx, void *rec,
+				const void *arg);
+const struct fail *stuff_reserve(struct context *cx, void *rec,
+				 const void *arg);
+const struct fail *stuff_release(struct context *cx, void *rec,
+				 const void *arg);
+const struct fail *stuff_sell(struct context *cx, void *rec, const void *arg);
+
+#endif

@@ -1,0 +1,178 @@
+/* routes.c: what stuff answers.
+ * SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+#define PRICE_MIN 50 /* cents: the gateway charges no less */
+#define PRICE_MAX 10000000
+
+struct search {
+	const char *q, *status;
+	int64_t min, max;
+	char seller[ID_SIZE];
+	struct page page;
+};
+
+static bool
+price_valid(const void *member)
+{
+	int64_t price = *(const int64_t *)member;
+
+	return price == 0 || (price >= PRICE_MIN && price <= PRICE_MAX);
+}
+
+static bool
+status_valid(const void *member)
+{
+	const char *s = *(const char *const *)member;
+
+	return strcmp(s, STUFF_AVAILABLE) == 0 ||
+	       strcmp(s, STUFF_RESERVED) == 0 || strcmp(s, STUFF_SOLD) == 0 ||
+	       strcmp(s, STUFF_REMOVED) == 0;
+}
+
+#define TITLE(flags_)                                                          \
+	FIELD(struct stuff_body, title, "title", FIELD_TEXT,                   \
+	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 120,            \
+	      .msg = "Title must have 1 to 120 characters")
+#define DESCRIPTION(flags_)                                                    \
+	FIELD(struct stuff_body, description, "description", FIELD_TEXT,       \
+	      .flags = (flags_), .min = 0, .max = 10000,                       \
+	      .msg = "Description must have at most 10000 characters")
+#define PRICE(flags_)                                                          \
+	FIELD(struct stuff_body, price, "price", FIELD_INT, .flags = (flags_), \
+	      .valid = price_valid,                                            \
+	      .msg = "Price must be 0, or 50 to 10000000 cents")
+
+static const struct field create_body[] = {
+	TITLE(FIELD_REQUIRED), DESCRIPTION(0), PRICE(FIELD_REQUIRED), {0}};
+static const struct field edit_body[] = {
+	TITLE(0), DESCRIPTION(0), PRICE(0), {0}};
+
+#define SEARCH_MAX 4 /* the bit of "max" below */
+static const struct field search_query[] = {
+	FIELD(struct search, q, "q", FIELD_TEXT, .flags = FIELD_TRIM, .min = 1,
+	      .max = 100),
+	FIELD(struct search, min, "min", FIELD_INT, .max = PRICE_MAX),
+	FIELD(struct search, max, "max", FIELD_INT, .max = PRICE_MAX),
+	FIELD(struct search, seller, "seller", FIELD_ID),
+	FIELD(struct search, status, "status", FIELD_TEXT,
+	      .valid = status_valid),
+	HTTP_PAGE(struct search, page),
+	{0},
+};
+
+static const struct fail *list(struct request *rq);
+static const struct fail *create(struct request *rq);
+static const struct fail *show(struct request *rq);
+static const struct fail *edit(struct request *rq);
+static const struct fail *take_off(struct request *rq);
+
+#define BODY(fields) .body = fields, .body_size = sizeof(struct stuff_body)
+
+const struct route stuff_routes[] = {
+	{GET, "/api/stuff", list, ANYONE, .query = search_query,
+	 .query_size = sizeof(struct search)},
+	{POST, "/api/stuff", create, SIGNED_IN, BODY(create_body)},
+	{GET, "/api/stuff/:id", show, ANYONE},
+	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body)},
+	{DELETE, "/api/stuff/:id", take_off, SIGNED_IN},
+	{0},
+};
+
+static const struct fail *
+list(struct request *rq)
+{
+	const struct search *s = rq->query;
+	struct stuff_search search = {
+		.text = s->q,
+		.min = s->min,
+		.max = rq->given & SEARCH_MAX ? s->max : -1,
+		.seller = s->seller,
+		.status = s->status,
+		.page = &s->page,
+	};
+	struct stuff *found;
+	size_t n;
+
+	TRY(stuff_find(rq->cx, &search, &found, &n));
+	return http_reply_page(rq, &s->page, stuff_kind.fields, found,
+			       sizeof(*found), n);
+}
+
+static const struct fail *
+create(struct request *rq)
+{
+	const struct stuff_body *body = rq->body;
+	struct stuff stuff = {
+		.title = body->title,
+		.description = body->description ? body->description : "",
+		.price = body->price,
+		.currency = "usd",
+		.status = STUFF_AVAILABLE,
+		.created_at = clock_now(),
+	};
+
+	memcpy(stuff.user_id, rq->user.id, ID_SIZE);
+	TRY(store_add(rq->cx, &stuff_kind, &stuff));
+	http_set_header(rq, "Location", "/api/stuff/%s", stuff.head.id);
+	return http_reply_record(rq, 201, stuff_kind.fields, &stuff);
+}
+
+static const struct fail *
+show(struct request *rq)
+{
+	struct stuff stuff;
+
+	TRY(store_get(rq->cx, &stuff_kind, rq->params[0], &stuff));
+	/* What is removed is there for its seller and admins alone. */
+	if (strcmp(stuff.status, STUFF_REMOVED) == 0 &&
+	    !(rq->signed_in && (strcmp(rq->user.id, stuff.user_id) == 0 ||
+				strcmp(rq->user.role, "admin") == 0)))
+		return fail_not_found(rq->cx->arena);
+	return http_reply_record(rq, 200, stuff_kind.fields, &stuff);
+}
+
+/* If-Match: "3".  *ret_seen is -1 when there is none, or it is "*". */
+static const struct fail *
+seen_version(struct request *rq, int64_t *ret_seen)
+{
+	const char *header = http_header(rq, "If-Match");
+	char *end;
+
+	*ret_seen = -1;
+	if (header == NULL || strcmp(header, "*") == 0)
+		return NULL;
+	if (*header == '"' && header[1] >= '0' && header[1] <= '9') {
+		*ret_seen = strtoll(header + 1, &end, 10);
+		if (strcmp(end, "\"") == 0)
+			return NULL;
+	}
+	return fail_bad_request(rq->cx->arena, "Bad If-Match");
+}
+
+static const struct fail *
+edit(struct request *rq)
+{
+	struct stuff_edit change = {.body = rq->body,
+				    .given = rq->given,
+				    .user = &rq->user};
+	struct stuff stuff;
+
+	TRY(seen_version(rq, &change.seen));
+	TRY(store_change(rq->cx, &stuff_kind, rq->params[0], stuff_edit,
+			 &change, &stuff));
+	return http_reply_record(rq, 200, stuff_kind.fields, &stuff);
+}
+
+static const struct fail *
+take_off(struct request *rq)
+{
+	struct stuff stuff;
+
+	TRY(store_change(rq->cx, &stuff_kind, rq->params[0], stuff_remove,
+			 &rq->user, &stuff));
+	return http_reply(rq, 204, NULL);
+}
