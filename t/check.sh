@@ -1,0 +1,183 @@
+# shellcheck shell=bash
+# shellcheck disable=SC1091,SC2154 # the variables are dev's
+# SPDX-License-Identifier: MIT
+#
+# Sourced by dev: everything that must hold before a change goes in. Each step is a function; what it prints goes to a log, of which the
+# end is shown when it failed. A step that ran `make check` counts as its tests, any other as one. The last line sums up.
+
+check_steps=(
+    'gcc, warnings are errors: build and make check|check_gcc'
+    'clang, warnings are errors: build|check_clang'
+    'AddressSanitizer and UndefinedBehaviorSanitizer: build and make check|check_asan'
+    'ThreadSanitizer: build and make check|check_tsan'
+    'make distcheck|check_distcheck'
+    'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
+    'shellcheck and clang-format|check_style'
+    'a stack from nothing: up, demo, down|check_stack'
+)
+
+check() {
+    local step title function log rc began whole=$SECONDS passed=0 failed=0
+    mkdir -p "$state/log" || die "cannot write to $state"
+    exec {checking}>"$state/check.lock"
+    flock -n "$checking" || die "another ./dev check is running in $state"
+    . "$top/t/servers/install.sh"
+    say "Setting up"
+    # Whatever the caller's stack uses, the tests bring up their own.
+    unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
+    unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
+    install_missing nats java localstripe check
+    umask 022
+    home=$state/check
+    # What the last check did not stop, because it was interrupted.
+    [[ ! -e $home/stack/stack ]] || DEV_STATE=$home/stack "$top/dev" down >/dev/null
+    rm -rf "$home"
+    mkdir -p "$home/log"
+    export DEV_TOOLS=$tools SKIPS_AS_FAILS=1
+    unset DEV_STATE
+    copy_source "$home/src"
+    (cd "$home/src" && autoreconf) >"$home/log/autoreconf.log" 2>&1 || die "autoreconf fails; see $home/log/autoreconf.log"
+
+    for step in "${check_steps[@]}"; do
+        title=${step%|*} function=${step##*|}
+        if (($#)) && [[ " $* " != *" ${function#check_} "* ]]; then continue; fi
+        say "== $title"
+        began=$SECONDS
+        log=$home/log/${function#check_}.log
+        # In the background, since after && or || the shell would not stop the function at its first error.
+        (
+            set -e
+            cd "$home"
+            "$function"
+        ) >"$log" 2>&1 </dev/null &
+        rc=0
+        wait $! || rc=$?
+        count_tests "$log" "$rc"
+        say "   $((SECONDS - began)) s: $step_passed passed, $step_failed failed"
+        if ((step_failed)); then
+            grep -E '^(not ok|FAIL|ERROR|SKIP)[ :]' "$log" | head -n 40 | sed 's/^/   /' || true
+            say "   the end of $log:"
+            tail -n 25 "$log" | sed 's/^/   | /'
+        fi
+        passed=$((passed + step_passed)) failed=$((failed + step_failed))
+    done
+    say "$((SECONDS - whole)) s in all; the logs are in $home/log"
+    say "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+# count_tests LOG STATUS: sets step_passed and step_failed from automake's summaries. A skipped test has not shown anything: failed.
+count_tests() {
+    local what number
+    step_passed=0 step_failed=0
+    while read -r what number; do
+        case $what in
+        PASS | XFAIL) step_passed=$((step_passed + number)) ;;
+        *) step_failed=$((step_failed + number)) ;;
+        esac
+    done < <(sed -n 's/^# \(PASS\|XFAIL\|FAIL\|XPASS\|ERROR\|SKIP\): *\([0-9]\+\)$/\1 \2/p' "$1")
+    if (($2 != 0 && step_failed == 0)); then
+        step_failed=1
+    elif (($2 == 0 && step_passed + step_failed == 0)); then
+        step_passed=1
+    fi
+}
+
+# configure_and_make NAME FLAG...: a build of its own in check/NAME, outside of the source tree.
+configure_and_make() {
+    local name=$1
+    shift
+    mkdir "$home/$name"
+    cd "$home/$name"
+    ../src/configure "$@"
+    make -j"$(nproc)"
+}
+
+make_check() {
+    make check -j"$(nproc)"
+}
+
+check_gcc() {
+    configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    make_check
+}
+
+check_clang() {
+    configure_and_make clang CC=clang --enable-werror
+}
+
+check_asan() {
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1${ASAN_OPTIONS+:$ASAN_OPTIONS}
+    export UBSAN_OPTIONS=print_stacktrace=1${UBSAN_OPTIONS+:$UBSAN_OPTIONS}
+    suppress LSAN_OPTIONS lsan
+    configure_and_make asan CC=gcc --enable-asan --enable-ubsan --enable-failpoints
+    make_check
+}
+
+check_tsan() {
+    suppress TSAN_OPTIONS tsan
+    configure_and_make tsan CC=clang --enable-tsan --enable-failpoints
+    make_check
+}
+
+# suppress VARIABLE NAME: t/NAME.supp, if there is one, names the libraries' false positives.
+suppress() {
+    [[ ! -e $home/src/t/$2.supp ]] || export "$1=suppressions=$home/src/t/$2.supp${!1+:${!1}}"
+}
+
+check_distcheck() {
+    # The packed source must build and pass somewhere else; servers and races have had their turn above.
+    [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    cd "$home/gcc"
+    T_TIERS=unit make distcheck DISTCHECK_CONFIGURE_FLAGS= -j"$(nproc)"
+}
+
+check_install() {
+    local root=$home/root
+    local -a flags
+    copy_source "$home/fresh"
+    cd "$home/fresh"
+    sh -c 'autoreconf && ./configure && make'
+    make install DESTDIR="$root"
+    cd "$home"
+    cat >outsider.c <<'EOF'
+#include <ticketing/service.h>
+
+int main(void)
+{
+	const struct setting *const none[] = {NULL};
+	char errors[64];
+
+	return setting_read(none, errors, sizeof(errors));
+}
+EOF
+    export PKG_CONFIG_PATH=$root/usr/local/lib/pkgconfig
+    # DESTDIR stands in for /; only the library's own paths lie below it.
+    read -r -a flags < <(pkg-config --define-variable=prefix="$root/usr/local" --cflags --libs ticketing)
+    gcc -Wall -Werror -o outsider outsider.c "${flags[@]}"
+    ./outsider
+}
+
+check_style() {
+    local -a scripts=(dev .ci/run) sources=()
+    local file
+    cd "$home/src"
+    while IFS= read -r -d '' file; do
+        case $file in
+        *.sh) scripts+=("$file") ;;
+        *.[ch]) sources+=("$file") ;;
+        esac
+    done <"$home/src.files"
+    shellcheck "${scripts[@]}"
+    if [[ -e .clang-format ]]; then
+        clang-format --dry-run -Werror "${sources[@]}"
+    fi
+}
+
+check_stack() {
+    export DEV_STATE=$home/stack DEV_PORT=0
+    # shellcheck disable=SC2064 # the path as it is now
+    trap "'$top/dev' down --wipe" EXIT
+    "$top/dev" up
+    "$top/dev" demo
+}

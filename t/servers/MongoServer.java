@@ -1,0 +1,13 @@
+import de.bwaldvogel.mongo.backend.h2.H2Backend;
+import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+
+/** A database that speaks MongoDB's protocol on 127.0.0.1. Arguments: the port and, to keep the data, the file to keep it in. */
+public class MongoServer {
+    public static void main(String[] args) {
+        var backend = args.length > 1 ? new H2Backend(args[1]) : new MemoryBackend();
+        var server = new de.bwaldvogel.mongo.MongoServer(backend);
+        // SIGTERM runs the hook; closing the backend writes what H2 still holds in memory.
+        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
+        server.bind("127.0.0.1", Integer.parseInt(args[0]));
+    }
+}

@@ -1,0 +1,150 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the variables are dev's
+# SPDX-License-Identifier: MIT
+# Sourced by dev: installs what is missing, Debian's packages for the machine and the servers' own programs into DEV_TOOLS.
+# Uses dev's say, die, top, tools and state.
+
+nats_streaming=github.com/nats-io/nats-streaming-server@v0.25.6
+
+# A name with bars is there when any of its alternatives is; the first is what gets installed.
+packages_to_build=(
+    gcc make autoconf automake pkg-config libfcgi-dev libmongoc-dev libnats-dev libjson-c-dev libjwt-dev libhiredis-dev libcunit1-dev
+    libsodium-dev libcurl4-openssl-dev
+)
+packages_to_run=(
+    libfcgi-bin spawn-fcgi 'nginx-light|nginx|nginx-core|nginx-full|nginx-extras' redis-server openssl curl jq ca-certificates
+    'python3-venv|python3-full'
+)
+packages_for_java=('openjdk-17-jdk-headless|openjdk-17-jdk|openjdk-21-jdk-headless|openjdk-21-jdk')
+packages_to_check=(clang libclang-rt-14-dev clang-format shellcheck)
+
+# install_packages NAME...: one apt-get for all that is missing, nothing when nothing is.
+install_packages() {
+    local -A installed=()
+    local -a missing=()
+    local package status name wanted
+    if ! command -v dpkg-query >/dev/null; then
+        say "This is not Debian: taking for granted that the packages' likes are installed ($*)."
+        return
+    fi
+    # shellcheck disable=SC2086,SC2048 # split into words on purpose
+    while read -r package status; do
+        [[ $status != ii* ]] || installed[$package]=1
+    done < <(dpkg-query -W -f '${Package} ${db:Status-Abbrev}\n' ${*//|/ } 2>/dev/null)
+    for wanted in "$@"; do
+        for name in ${wanted//|/ }; do
+            [[ ! ${installed[$name]-} ]] || continue 2
+        done
+        missing+=("${wanted%%|*}")
+    done
+    ((${#missing[@]})) || return 0
+
+    local -a as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null ||
+            die "these packages are missing and there is no sudo; as root: apt-get install --no-install-recommends ${missing[*]}"
+        as_root=(sudo)
+    fi
+    job "installing ${#missing[@]} Debian packages (a minute or so): ${missing[*]}" "${as_root[@]}" bash -c "$apt_script" apt "${missing[@]}"
+    finish_jobs "apt-get could not install the packages"
+}
+
+# Debian starts a server as soon as it is installed, and again at each boot. Ours run as the user and only while wanted, so the
+# policy says no while apt works, and what apt enabled is disabled again. Nothing of this stays behind.
+# shellcheck disable=SC2016 # it is expanded by the shell that runs it
+apt_script='
+    set -e
+    export DEBIAN_FRONTEND=noninteractive
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap "rm -f $policy" EXIT
+        printf "#!/bin/sh\nexit 101\n" > $policy
+        chmod +x $policy
+    fi
+    apt-get -q update
+    apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@"
+    if [ -d /run/systemd/system ]; then
+        for package; do
+            case $package in
+            nginx*) systemctl --quiet disable nginx || true ;;
+            redis*) systemctl --quiet disable redis-server || true ;;
+            esac
+        done
+    fi'
+
+# installed NAME FILE...: whether NAME was installed from these very files; mark_installed says that it now is.
+installed() {
+    local name=$1
+    shift
+    cat "$@" 2>/dev/null | cmp -s - "$tools/$name.from"
+}
+
+mark_installed() {
+    local name=$1
+    shift
+    cat "$@" >"$tools/$name.from"
+}
+
+install_nats() {
+    # Everything that go downloads and builds goes under DEV_TOOLS and is dropped afterwards, some 400 MB.
+    local scratch=$tools/go.tmp
+    mkdir -p "$scratch"
+    GOBIN=$tools/bin GOPATH=$scratch GOCACHE=$scratch/cache GOFLAGS=-modcacherw GOTOOLCHAIN=local CGO_ENABLED=0 \
+        go install "$nats_streaming"
+    rm -rf "$scratch"
+    mark_installed nats <(echo "$nats_streaming")
+}
+
+install_mongo() {
+    local scratch=$tools/maven.tmp
+    rm -rf "$tools/jars"
+    mvn -q -B -ntp -Dmaven.repo.local="$scratch" -f "$top/t/servers/pom.xml" \
+        dependency:copy-dependencies -DoutputDirectory="$tools/jars"
+    javac -cp "$tools/jars/*" -d "$tools/jars" "$top/t/servers/MongoServer.java"
+    rm -rf "$scratch"
+    mark_installed java "$top/t/servers/pom.xml" "$top/t/servers/MongoServer.java"
+}
+
+install_localstripe() {
+    rm -rf "$tools/stripe"
+    "$python" -m venv "$tools/stripe"
+    "$tools/stripe/bin/pip" install -q --no-cache-dir --disable-pip-version-check --no-deps -r "$top/t/servers/requirements.txt"
+    mark_installed localstripe "$top/t/servers/requirements.txt"
+}
+
+# go_is_there: any go from 1.19 on will do, wherever it comes from.
+go_is_there() {
+    local version
+    version=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null) || return 1
+    [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
+}
+
+# install_missing SERVER...: what these servers (nats, java, localstripe) and the build need. Stacks that share DEV_TOOLS take turns.
+install_missing() {
+    local nats='' java='' stripe='' server
+    local -a packages=("${packages_to_run[@]}")
+    [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
+    mkdir -p "$tools" || die "cannot write to $tools"
+    exec {turn}>"$tools/lock"
+    flock "$turn"
+    for server; do
+        case $server in
+        nats) installed nats <(echo "$nats_streaming") || nats=1 ;;
+        java)
+            packages+=("${packages_for_java[@]}")
+            installed java "$top/t/servers/pom.xml" "$top/t/servers/MongoServer.java" || java=1
+            ;;
+        localstripe) installed localstripe "$top/t/servers/requirements.txt" || stripe=1 ;;
+        check) packages+=("${packages_to_check[@]}") ;;
+        esac
+    done
+    [[ ! $java ]] || packages+=(maven)
+    [[ ! $nats ]] || go_is_there || packages+=(golang-go)
+    install_packages "${packages[@]}"
+
+    [[ ! $nats ]] || job "building nats-streaming-server (half a minute)" install_nats
+    [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
+    [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
+    finish_jobs "not everything could be installed"
+    exec {turn}>&-
+}
