@@ -1,0 +1,772 @@
+/* checker.c: reads a whole stack and prints each rule that it breaks.
+ *
+ *   checker [--allow-dead] [--late S] [--answers FILE] [SECONDS]
+ *
+ * Waits until the stack is at rest, SECONDS (30) at most: nothing waits to be
+ * published, all is heard, no payment is in motion.  Then one line says each
+ * broken rule, after the rule's name:
+ *
+ *   rest    it did not come to rest: too much goes on
+ *   outbox  an event is saved and not published
+ *   heard   a service has not heard a version, or one that never was
+ *   motion  a payment is neither done nor undone
+ *   holder  two orders that are not cancelled for one listing
+ *   money   charges are not what orders say
+ *   event   the bus does not have each version of a record, once said
+ *   copy    a service's copy is not what the owner has
+ *   status  records contradict each other
+ *   late    an order is live S (30) seconds after its time
+ *   dead    something was set aside on dead:letter (--allow-dead: so what)
+ *   answer  what a client was told is not so.  FILE has lines of what was
+ *           answered, "order ID 201", "stuff ID 204", "payment ID 201"
+ *
+ * MONGO_URI (without a database), NATS_URL, NATS_CLUSTER_ID, STRIPE_API_BASE
+ * and STRIPE_KEY say where the stack is.  Exits with 0 when no rule is broken,
+ * 1 when some are, 2 when the stack could not be read.
+ * SPDX-License-Identifier: MIT */
+#include "checker.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+#define POLL 100	 /* ms */
+#define BUS_QUIET 150	 /* ms, then what is on the bus has come */
+#define BUS_MISSING 2500 /* ms, then what has not come is not there */
+
+static struct {
+	int64_t rest, late; /* ms */
+	bool allow_dead;
+	const char *answers;
+} options = {.rest = 30000, .late = 30000};
+
+/* Rules are also asked just to know; then they are silent. */
+static bool silent;
+static int broken_count;
+
+static void broken(const char *rule, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void
+broken(const char *rule, const char *fmt, ...)
+{
+	va_list ap;
+
+	broken_count++;
+	if (silent)
+		return;
+	printf("%s: ", rule);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+static const char *
+or_none(const char *s)
+{
+	return s != NULL && *s != '\0' ? s : "none";
+}
+
+static bool
+same(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+is(const struct row *r, const char *status)
+{
+	return same(r->status, status);
+}
+
+static bool
+live(const struct row *order)
+{
+	return is(order, "created") || is(order, "awaiting:payment");
+}
+
+#define EACH(r, rows)                                                          \
+	(const struct row *r = (rows).at; r < (rows).at + (rows).count; r++)
+
+/* --- what is published --------------------------------------------------- */
+
+static const struct published *events;
+static size_t event_count;
+
+static int
+compare_key(const struct published *p, const char *family, const char *subject,
+	    int64_t version)
+{
+	int order = strcmp(p->event.family, family);
+
+	if (order == 0)
+		order = strcmp(p->event.subject, subject);
+	if (order == 0)
+		order = (p->event.version > version) -
+			(p->event.version < version);
+	return order;
+}
+
+/* The first event that is not before that one. */
+static const struct published *
+event_from(const char *family, const char *subject, int64_t version)
+{
+	size_t low = 0, high = event_count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (compare_key(&events[mid], family, subject, version) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return &events[low];
+}
+
+static const struct published *
+event_at(const char *family, const char *subject, int64_t version)
+{
+	const struct published *p = event_from(family, subject, version);
+
+	return p < events + event_count &&
+			       compare_key(p, family, subject, version) == 0
+		       ? p
+		       : NULL;
+}
+
+/* Is it what a record in that state says, on the right channel? */
+static bool
+event_fits(const struct published *p, const struct row *r)
+{
+	const struct stuff_event *stuff = p->event.data;
+	const struct order_event *order = p->event.data;
+	const struct payment_event *payment = p->event.data;
+
+	switch (p->event.type) {
+	case EVENT_STUFF_CREATED:
+	case EVENT_STUFF_UPDATED:
+	case EVENT_STUFF_REMOVED:
+		return same(stuff->id, r->id) && same(stuff->title, r->title) &&
+		       stuff->price == r->price &&
+		       same(stuff->user_id, r->user_id) &&
+		       same(stuff->order_id, r->order_id) &&
+		       is(r, stuff->status);
+	case EVENT_ORDER_CREATED:
+	case EVENT_ORDER_CANCELLED:
+	case EVENT_ORDER_COMPLETED:
+		/* What stuff confirms is not news. */
+		return same(order->id, r->id) &&
+		       (is(r, order->status) ||
+			(live(r) && same(order->status, "created"))) &&
+		       same(order->user_id, r->user_id) &&
+		       order->expires_at == r->expires_at &&
+		       same(order->stuff.id, r->stuff_id) &&
+		       same(order->stuff.title, r->title) &&
+		       order->stuff.price == r->price;
+	case EVENT_PAYMENT_CREATED:
+	case EVENT_PAYMENT_FAILED:
+	case EVENT_PAYMENT_REFUNDED:
+		return same(payment->id, r->id) &&
+		       same(payment->order_id, r->order_id) &&
+		       payment->amount == r->amount;
+	default:
+		return true;
+	}
+}
+
+static bool
+channel_fits(const struct published *p)
+{
+	const struct stuff_event *stuff = p->event.data;
+	const struct order_event *order = p->event.data;
+	const struct payment_event *payment = p->event.data;
+
+	switch (p->event.type) {
+	case EVENT_STUFF_CREATED:
+		return p->event.version == 1 &&
+		       same(stuff->status, "available");
+	case EVENT_STUFF_UPDATED:
+		return p->event.version > 1 && !same(stuff->status, "removed");
+	case EVENT_STUFF_REMOVED:
+		return same(stuff->status, "removed");
+	case EVENT_ORDER_CREATED:
+		return p->event.version == 1 && same(order->status, "created");
+	case EVENT_ORDER_CANCELLED:
+		return same(order->status, "cancelled");
+	case EVENT_ORDER_COMPLETED:
+		return same(order->status, "complete");
+	case EVENT_PAYMENT_CREATED:
+		return same(payment->status, "authorized");
+	case EVENT_PAYMENT_FAILED:
+		return same(payment->status, "failed");
+	case EVENT_EXPIRATION_COMPLETE:
+		return p->event.version == 1;
+	default:
+		return true;
+	}
+}
+
+static void
+check_events_of(const char *family, const struct rows *rows)
+{
+	for EACH (r, *rows) {
+		const struct published *p;
+
+		for (int64_t v = 1; v <= r->version; v++) {
+			p = event_at(family, r->id, v);
+			if (p == NULL)
+				broken("event",
+				       "%s %s version %lld of %lld is not on "
+				       "the bus",
+				       family, r->id, (long long)v,
+				       (long long)r->version);
+			else if (v == r->version && !event_fits(p, r))
+				broken("event",
+				       "%s %s is not what %s version %lld "
+				       "says: %s",
+				       family, r->id, p->channel, (long long)v,
+				       p->data);
+		}
+	}
+	for (const struct published *p = event_from(family, "", 0);
+	     p < events + event_count && same(p->event.family, family); p++) {
+		const struct row *r = rows_find(rows, p->event.subject);
+		char id[128];
+
+		if (r == NULL || p->event.version > r->version)
+			broken("event",
+			       "%s version %lld is on the bus, its record has "
+			       "version %lld",
+			       p->event.id, (long long)p->event.version,
+			       (long long)(r ? r->version : 0));
+		if (p->contradicted)
+			broken("event", "%s was said twice, each otherwise",
+			       p->event.id);
+		if (!channel_fits(p))
+			broken("event", "%s is not for %s: %s", p->event.id,
+			       p->channel, p->data);
+		snprintf(id, sizeof(id), "%s:%s:%lld", family,
+			 p->event.subject, (long long)p->event.version);
+		if (!same(id, p->event.id))
+			broken("event", "%s is not the id of %s", p->event.id,
+			       id);
+	}
+}
+
+static void
+check_events(const struct snapshot *s)
+{
+	check_events_of("stuff", &s->stuff);
+	check_events_of("order", &s->orders);
+	check_events_of("payment", &s->payments);
+	for (const struct published *p = event_from("expiration", "", 0);
+	     p < events + event_count && same(p->event.family, "expiration");
+	     p++)
+		if (rows_find(&s->orders, p->event.subject) == NULL)
+			broken("event", "%s is of no order", p->event.id);
+}
+
+static void
+check_dead(void)
+{
+	const char *const *texts;
+	size_t n = options.allow_dead ? 0 : bus_bad(&texts);
+
+	for (size_t i = 0; i < n; i++)
+		broken("dead", "%s", texts[i]);
+}
+
+/* --- at rest ----------------------------------------------------------------- */
+
+static void
+check_outbox_of(const char *family, const struct rows *rows)
+{
+	for EACH (r, *rows)
+		if (r->unsent > 0)
+			broken("outbox", "%s %s has %lld unsent events", family,
+			       r->id, (long long)r->unsent);
+}
+
+static void
+check_outboxes(const struct snapshot *s)
+{
+	check_outbox_of("user", &s->users);
+	check_outbox_of("stuff", &s->stuff);
+	check_outbox_of("order", &s->orders);
+	check_outbox_of("payment", &s->payments);
+}
+
+static void
+check_heard_of(const char *listener, const struct rows *heard,
+	       const char *family, const struct rows *owners)
+{
+	size_t len = strlen(family);
+
+	for EACH (r, *owners) {
+		char line[80];
+		const struct row *h;
+
+		snprintf(line, sizeof(line), "%s:%.24s", family, r->id);
+		h = rows_find(heard, line);
+		if ((h ? h->version : 0) != r->version)
+			broken("heard", "%s heard version %lld of %s, not %lld",
+			       listener, (long long)(h ? h->version : 0), line,
+			       (long long)r->version);
+	}
+	for EACH (h, *heard)
+		if (strncmp(h->id, family, len) == 0 && h->id[len] == ':' &&
+		    rows_find(owners, h->id + len + 1) == NULL)
+			broken("heard", "%s heard of %s, which is not there",
+			       listener, h->id);
+}
+
+static void
+check_heard(const struct snapshot *s)
+{
+	check_heard_of("stuff", &s->stuff_heard, "order", &s->orders);
+	check_heard_of("payments", &s->payments_heard, "order", &s->orders);
+	check_heard_of("orders", &s->orders_heard, "stuff", &s->stuff);
+	check_heard_of("orders", &s->orders_heard, "payment", &s->payments);
+	for (const struct published *p = event_from("expiration", "", 0);
+	     p < events + event_count && same(p->event.family, "expiration");
+	     p++)
+		if (rows_find(&s->orders, p->event.subject) != NULL &&
+		    rows_find(&s->orders_heard,
+			      arena_printf(s->arena, "expiration:%s",
+					   p->event.subject)) == NULL)
+			broken("heard", "orders has not heard %s",
+			       p->event.id);
+}
+
+static void
+check_motion(const struct snapshot *s)
+{
+	for EACH (p, s->payments)
+		if (is(p, "authorizing") || is(p, "authorized"))
+			broken("motion", "payment %s is %s", p->id, p->status);
+}
+
+/* --- records ----------------------------------------------------------------- */
+
+static int
+by_stuff(const void *a, const void *b)
+{
+	const struct row *const *x = a, *const *y = b;
+
+	return strcmp((*x)->stuff_id, (*y)->stuff_id);
+}
+
+/* The orders that are not cancelled, by the listing that they are for. */
+static struct row const **
+taken_slots(const struct snapshot *s, size_t *ret_count)
+{
+	const struct row **at = arena_alloc(
+		s->arena, (s->orders.count + 1) * sizeof(*at));
+	size_t n = 0;
+
+	for EACH (o, s->orders)
+		if (!is(o, "cancelled"))
+			at[n++] = o;
+	if (n > 0)
+		qsort(at, n, sizeof(*at), by_stuff);
+	*ret_count = n;
+	return at;
+}
+
+static void
+check_holders(const struct snapshot *s)
+{
+	size_t n;
+	const struct row **taken = taken_slots(s, &n);
+
+	for (size_t i = 1; i < n; i++)
+		if (same(taken[i]->stuff_id, taken[i - 1]->stuff_id))
+			broken("holder",
+			       "stuff %s has order %s, %s, and order %s, %s",
+			       taken[i]->stuff_id, taken[i - 1]->id,
+			       taken[i - 1]->status, taken[i]->id,
+			       taken[i]->status);
+	for EACH (o, s->orders)
+		if (!same(o->slot, is(o, "cancelled") ? "" : o->stuff_id))
+			broken("holder", "order %s, %s, of stuff %s has slot "
+					 "%s",
+			       o->id, o->status, o->stuff_id,
+			       or_none(o->slot));
+}
+
+/* The order that holds or bought the listing. */
+static const struct row *
+taker_of(const struct row **taken, size_t n, const char *stuff_id)
+{
+	struct row key = {0};
+	const struct row *k = &key, **found;
+
+	snprintf(key.stuff_id, sizeof(key.stuff_id), "%s", stuff_id);
+	found = n > 0 ? bsearch(&k, taken, n, sizeof(*taken), by_stuff) : NULL;
+	return found ? *found : NULL;
+}
+
+static void
+check_status(const struct snapshot *s)
+{
+	size_t n;
+	const struct row **taken = taken_slots(s, &n);
+
+	for EACH (r, s->stuff) {
+		const struct row *o = taker_of(taken, n, r->id);
+		const char *should = o == NULL	? ""
+				     : live(o) ? "reserved"
+					       : "sold";
+
+		if (o == NULL ? is(r, "reserved") || is(r, "sold") ||
+					*r->order_id != '\0'
+			      : !is(r, should) || !same(r->order_id, o->id))
+			broken("status",
+			       "stuff %s is %s by order %s, but order %s is %s",
+			       r->id, r->status, or_none(r->order_id),
+			       o ? o->id : "none", o ? o->status : "live");
+	}
+	for EACH (o, s->orders)
+		if (rows_find(&s->stuff, o->stuff_id) == NULL)
+			broken("status", "order %s is for stuff %s, which is "
+					 "not there",
+			       o->id, o->stuff_id);
+	for EACH (p, s->payments) {
+		const struct row *o = rows_find(&s->orders, p->order_id);
+		const char *should = is(p, "captured")	? "complete"
+				     : is(p, "voided") || is(p, "failed")
+					     ? "cancelled"
+					     : NULL;
+
+		if (o == NULL)
+			broken("status", "payment %s is of no order", p->id);
+		else if (should != NULL && !is(o, should))
+			broken("status", "payment %s is %s, but its order %s",
+			       p->id, p->status, o->status);
+	}
+}
+
+static void
+check_copies(const struct snapshot *s)
+{
+	for EACH (c, s->orders_stuff) {
+		const struct row *r = rows_find(&s->stuff, c->id);
+
+		if (r == NULL)
+			broken("copy", "orders has stuff %s, which is not "
+				       "there",
+			       c->id);
+		else if (!same(c->title, r->title) || c->price != r->price ||
+			 !is(c, r->status) || !same(c->user_id, r->user_id))
+			broken("copy",
+			       "stuff %s is \"%s\", %lld, %s; orders has "
+			       "\"%s\", %lld, %s",
+			       c->id, r->title, (long long)r->price, r->status,
+			       c->title, (long long)c->price, c->status);
+	}
+	for EACH (c, s->payments_orders) {
+		const struct row *o = rows_find(&s->orders, c->id);
+
+		if (o == NULL)
+			broken("copy", "payments has order %s, which is not "
+				       "there",
+			       c->id);
+		/* An order that stuff has confirmed is no news to payments. */
+		else if ((live(o) ? !is(c, "created") : !is(c, o->status)) ||
+			 !same(c->user_id, o->user_id) ||
+			 c->price != o->price ||
+			 c->expires_at != o->expires_at)
+			broken("copy",
+			       "order %s is %s, %lld; payments has %s, %lld",
+			       c->id, o->status, (long long)o->price,
+			       c->status, (long long)c->price);
+	}
+	for EACH (r, s->stuff)
+		if (rows_find(&s->orders_stuff, r->id) == NULL)
+			broken("copy", "orders has no stuff %s", r->id);
+	for EACH (o, s->orders)
+		if (rows_find(&s->payments_orders, o->id) == NULL)
+			broken("copy", "payments has no order %s", o->id);
+}
+
+static void
+check_late(const struct snapshot *s)
+{
+	int64_t now = clock_now();
+
+	for EACH (o, s->orders)
+		if (live(o) && now > o->expires_at + options.late)
+			broken("late", "order %s is %s %lld s after its time",
+			       o->id, o->status,
+			       (long long)(now - o->expires_at) / 1000);
+}
+
+/* --- money -------------------------------------------------------------------- */
+
+/* All that was done about one order. */
+struct account {
+	int64_t kept, times, held;
+	const char *intent; /* one that has money */
+};
+
+static struct account
+account_of(const struct charges *charges, const struct row *o)
+{
+	struct account a = {0};
+	size_t low = 0, high = charges->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (strcmp(charges->at[mid].order_id, o->id) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	for (; low < charges->count && same(charges->at[low].order_id, o->id);
+	     low++) {
+		const struct charge *c = &charges->at[low];
+
+		a.kept += c->captured - c->refunded;
+		a.times += c->times;
+		a.held += c->held;
+		if (c->captured > c->refunded)
+			a.intent = c->id;
+		if (c->amount != o->price)
+			broken("money", "order %s costs %lld, its charge %s "
+					"is %lld",
+			       o->id, (long long)o->price, c->id,
+			       (long long)c->amount);
+	}
+	return a;
+}
+
+/* The payment whose order this is: its id is the order's. */
+static void
+check_payment_of(const struct snapshot *s, const struct row *o,
+		 const struct account *a)
+{
+	const struct row *p = rows_find(&s->payments, o->id);
+
+	if (p == NULL || !is(p, "captured"))
+		broken("money", "order %s is complete, its payment %s", o->id,
+		       p ? p->status : "is not there");
+	else if (p->amount != o->price)
+		broken("money", "order %s costs %lld, its payment is %lld",
+		       o->id, (long long)o->price, (long long)p->amount);
+	else if (a->intent != NULL && !same(p->intent, a->intent))
+		broken("money", "payment %s names charge %s, not %s", p->id,
+		       or_none(p->intent), a->intent);
+}
+
+static void
+check_money(const struct snapshot *s, const struct charges *charges)
+{
+	for EACH (o, s->orders) {
+		struct account a = account_of(charges, o);
+		int64_t should = is(o, "complete") ? o->price : 0;
+
+		if (a.kept != should)
+			broken("money", "order %s is %s and costs %lld, but "
+					"%lld was kept",
+			       o->id, o->status, (long long)o->price,
+			       (long long)a.kept);
+		if (a.held > (live(o) ? 1 : 0))
+			broken("money", "order %s is %s, but %lld charges are "
+					"held",
+			       o->id, o->status, (long long)a.held);
+		if (a.times > 1)
+			broken("money", "order %s was charged %lld times",
+			       o->id, (long long)a.times);
+		if (is(o, "complete"))
+			check_payment_of(s, o, &a);
+	}
+	for (size_t i = 0; i < charges->count; i++) {
+		const struct charge *c = &charges->at[i];
+
+		if ((c->held || c->times > 0 || c->captured > 0) &&
+		    rows_find(&s->orders, c->order_id) == NULL)
+			broken("money", "charge %s is for order %s, which is "
+					"not there",
+			       c->id, or_none(c->order_id));
+	}
+}
+
+/* --- answers ------------------------------------------------------------------ */
+
+static void
+check_answer(const struct snapshot *s, const char *what, const char *id,
+	     int status)
+{
+	const struct rows *rows = same(what, "order")	? &s->orders
+				  : same(what, "stuff") ? &s->stuff
+							: &s->payments;
+	const struct row *r = rows_find(rows, id);
+
+	if (status < 200 || status > 299)
+		return;
+	if (r == NULL)
+		broken("answer", "%s %s was answered with %d and is not there",
+		       what, id, status);
+	else if (status == 204 &&
+		 !is(r, same(what, "order") ? "cancelled" : "removed"))
+		broken("answer", "%s %s was answered with 204 and is %s", what,
+		       id, r->status);
+	else if (status == 201 && same(what, "payment") && is(r, "failed"))
+		broken("answer", "payment %s was answered with 201 and failed",
+		       id);
+}
+
+static const char *
+check_answers(const struct snapshot *s)
+{
+	FILE *f = options.answers ? fopen(options.answers, "r") : NULL;
+	char what[16], id[32];
+	int status;
+
+	if (options.answers == NULL)
+		return NULL;
+	if (f == NULL)
+		return "the file of answers can't be read";
+	while (fscanf(f, "%15s %31s %d", what, id, &status) == 3)
+		check_answer(s, what, id, status);
+	fclose(f);
+	return NULL;
+}
+
+/* --- all ------------------------------------------------------------------------ */
+
+static bool
+at_rest(const struct snapshot *s)
+{
+	bool rest;
+
+	silent = true;
+	broken_count = 0;
+	check_outboxes(s);
+	check_heard(s);
+	check_motion(s);
+	rest = broken_count == 0;
+	silent = false;
+	return rest;
+}
+
+/* Do any of the versions that the records have not come? */
+static bool
+bus_complete(const struct snapshot *s)
+{
+	bool complete;
+
+	events = bus_freeze(&event_count);
+	silent = true;
+	broken_count = 0;
+	check_events(s);
+	complete = broken_count == 0;
+	silent = false;
+	bus_thaw();
+	return complete;
+}
+
+static const char *
+check_all(const struct snapshot *s, const struct charges *charges)
+{
+	broken_count = 0;
+	check_outboxes(s);
+	check_heard(s);
+	check_motion(s);
+	check_holders(s);
+	check_status(s);
+	check_copies(s);
+	check_late(s);
+	check_money(s, charges);
+	check_events(s);
+	check_dead();
+	return check_answers(s);
+}
+
+/*
+ * Reads everything between two readings of the databases: if these are the
+ * same, all of it is of one moment, for what changes a record raises its rev
+ * for good.
+ */
+static const char *
+check(bool last, bool *ret_done)
+{
+	struct snapshot before, after = {0};
+	struct arena *a = arena_new();
+	struct charges charges;
+	const char *fail = read_databases(&before);
+	bool resting, still = false;
+
+	events = bus_freeze(&event_count);
+	resting = fail == NULL && at_rest(&before);
+	bus_thaw();
+	if (fail == NULL && (resting || last)) {
+		while (bus_complete(&before) ? bus_quiet() < BUS_QUIET
+					     : bus_quiet() < BUS_MISSING)
+			clock_sleep(POLL / 4);
+		fail = read_gateway(a, &charges);
+		if (fail == NULL)
+			fail = read_databases(&after);
+		still = fail == NULL && snapshot_same(&before, &after);
+		events = bus_freeze(&event_count);
+		*ret_done = still && at_rest(&after);
+		if (fail == NULL && (*ret_done || last)) {
+			fail = check_all(&after, &charges);
+			if (!still)
+				broken("rest", "records change all the time");
+			*ret_done = true;
+		}
+		bus_thaw();
+	}
+	snapshot_free(&before);
+	if (after.arena != NULL)
+		snapshot_free(&after);
+	arena_free(a);
+	return fail;
+}
+
+static int
+usage(void)
+{
+	fprintf(stderr, "usage: checker [--allow-dead] [--late S] "
+			"[--answers FILE] [SECONDS]\n");
+	return 2;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *fail;
+	int64_t until;
+	bool done = false;
+
+	for (int i = 1; i < argc; i++) {
+		if (same(argv[i], "--allow-dead"))
+			options.allow_dead = true;
+		else if (same(argv[i], "--late") && i + 1 < argc)
+			options.late = strtol(argv[++i], NULL, 10) * 1000;
+		else if (same(argv[i], "--answers") && i + 1 < argc)
+			options.answers = argv[++i];
+		else if (*argv[i] >= '0' && *argv[i] <= '9')
+			options.rest = strtol(argv[i], NULL, 10) * 1000;
+		else
+			return usage();
+	}
+	until = clock_monotonic() + options.rest;
+	fail = read_open();
+	while (fail == NULL && !done) {
+		fail = check(clock_monotonic() >= until, &done);
+		if (!done)
+			clock_sleep(POLL);
+	}
+	if (fail != NULL)
+		fprintf(stderr, "checker: %s\n", fail);
+	read_close();
+	return fail ? 2 : broken_count > 0 ? 1 : 0;
+}
