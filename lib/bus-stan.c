@@ -13,16 +13,16 @@
 #include "clock.h"
 #include "log.h"
 
-#define CONNECT_WAIT 2000  /* ms, for the server's answer */
-#define PUBLISH_WAIT 2500  /* ms, for a publish's acknowledgement */
-#define ACK_WAIT 30000	   /* ms, then the server hands it over again */
-#define MAX_INFLIGHT 1024  /* unacknowledged on one channel */
-#define PING_INTERVAL 2	   /* s; the library's own limits (5 s, 88 pings) */
-#define PING_MAX 4	   /* would notice a dead server after 7 minutes */
-#define BACKOFF_MIN 200	   /* ms */
-#define BACKOFF_MAX 5000   /* ms */
-#define AGAIN_MIN 5	   /* ms before a parked event is tried again */
-#define AGAIN_MAX 500	   /* ms */
+#define CONNECT_WAIT 2000 /* ms, for the server's answer */
+#define PUBLISH_WAIT 2500 /* ms, for a publish's acknowledgement */
+#define ACK_WAIT 30000	  /* ms, then the server hands it over again */
+#define MAX_INFLIGHT 1024 /* unacknowledged on one channel */
+#define PING_INTERVAL 2	  /* s; the library's own limits (5 s, 88 pings) */
+#define PING_MAX 4	  /* would notice a dead server after 7 minutes */
+#define BACKOFF_MIN 200	  /* ms */
+#define BACKOFF_MAX 5000  /* ms */
+#define AGAIN_MIN 5	  /* ms before a parked event is tried again */
+#define AGAIN_MAX 500	  /* ms */
 
 struct subscription {
 	struct bus *bus;
@@ -53,9 +53,9 @@ struct bus {
 	int users; /* threads inside a handler, or that use conn */
 	struct parked *parked;
 	size_t parked_count;
-	bool replay_whole;	/* so far, all of it was done with */
-	int64_t replay_began;	/* ms since 1970 */
-	int64_t replay_old_at;	/* monotonic: when something from before came */
+	bool replay_whole;     /* so far, all of it was done with */
+	int64_t replay_began;  /* ms since 1970 */
+	int64_t replay_old_at; /* monotonic: when something from before came */
 };
 
 static void *
@@ -233,7 +233,7 @@ retry(void *closure)
 			parked_free(p);
 		} else {
 			p->delay = p->delay * 2 < AGAIN_MAX ? p->delay * 2
-							     : AGAIN_MAX;
+							    : AGAIN_MAX;
 			p->due = clock_monotonic() + p->delay;
 			p->next = bus->parked;
 			bus->parked = p;
@@ -322,9 +322,10 @@ subscribe(struct bus *bus, stanConnection *conn, struct subscription *subs,
 			    ? stanConnection_Subscribe(&subs[i].sub, conn,
 						       channel, on_message,
 						       &subs[i], o)
-			    : stanConnection_QueueSubscribe(
-				      &subs[i].sub, conn, channel, group,
-				      on_message, &subs[i], o);
+			    : stanConnection_QueueSubscribe(&subs[i].sub, conn,
+							    channel, group,
+							    on_message,
+							    &subs[i], o);
 	}
 	stanSubOptions_Destroy(o);
 	return s;
@@ -398,9 +399,8 @@ supervise(void *closure)
 		} else if (!bus->stopping) {
 			LOG(LOG_WARN, "bus not connected",
 			    LOG_TEXT("cause", natsStatus_GetText(s)));
-			wait_changed(bus, backoff +
-						  randombytes_uniform(
-							  (uint32_t)backoff));
+			wait_changed(bus, backoff + randombytes_uniform(
+							    (uint32_t)backoff));
 			backoff = backoff * 2 < BACKOFF_MAX ? backoff * 2
 							    : BACKOFF_MAX;
 		}
@@ -487,8 +487,8 @@ on_ack(const char *guid, const char *error, void *closure)
 }
 
 int
-bus_publish(struct bus *bus, const char *channel, const void *bytes,
-	    size_t len, bus_done done, void *closure)
+bus_publish(struct bus *bus, const char *channel, const void *bytes, size_t len,
+	    bus_done done, void *closure)
 {
 	stanConnection *conn = borrow(bus);
 	struct publish *p;
@@ -568,8 +568,9 @@ bus_replay_end(struct bus *bus, int64_t quiet_ms)
 	if (conn == NULL)
 		return -1;
 	pthread_mutex_lock(&bus->lock);
-	ended = !bus->replay_whole ? -1
-		: clock_monotonic() - bus->replay_old_at >= quiet_ms;
+	ended = !bus->replay_whole
+			? -1
+			: clock_monotonic() - bus->replay_old_at >= quiet_ms;
 	if (ended != 0)
 		bus->replay_whole = false; /* there is none any more */
 	pthread_mutex_unlock(&bus->lock);

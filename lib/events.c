@@ -6,6 +6,7 @@
 
 #include "clock.h"
 
+/* clang-format off */
 #define ROW_ID(s, m, n, f) FIELD(struct s, m, n, FIELD_ID, .flags = (f))
 #define ROW_TEXT(s, m, n, f) FIELD(struct s, m, n, FIELD_TEXT, .flags = (f))
 #define ROW_INT(s, m, n, f) FIELD(struct s, m, n, FIELD_INT, .flags = (f))
@@ -15,20 +16,17 @@
 	      .fields = ordered_stuff_fields)
 
 #define SHAPE(s) static const struct field s##_fields[] = {
-#define FIELD_(s, type, member, name, flags)                                   \
-	ROW_##type(s, member, name, flags),
-#define END_SHAPE(s)                                                           \
-	{0}                                                                    \
-	}                                                                      \
-	;
+#define FIELD_(s, type, member, name, flags) ROW_##type(s, member, name, flags),
+#define END_SHAPE(s) {0}};
 #include "events.def"
+/* clang-format on */
 
 static const struct {
 	const char *channel;
 	const struct field *fields;
 	size_t size;
 } types[EVENT__MAX] = {
-#define EVENT(name, channel_, s)                                               \
+#define EVENT(name, channel_, s) \
 	[EVENT_##name] = {channel_, s##_fields, sizeof(struct s)},
 #include "events.def"
 };

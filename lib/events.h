@@ -5,6 +5,7 @@
 
 #include "record.h"
 
+/* clang-format off */
 #define EVENT_MEMBER_ID(m) char m[ID_SIZE];
 #define EVENT_MEMBER_TEXT(m) const char *m;
 #define EVENT_MEMBER_INT(m) int64_t m;
@@ -13,10 +14,9 @@
 
 #define SHAPE(s) struct s {
 #define FIELD_(s, type, member, name, flags) EVENT_MEMBER_##type(member)
-#define END_SHAPE(s)                                                           \
-	}                                                                      \
-	;
+#define END_SHAPE(s) };
 #include "events.def"
+/* clang-format on */
 
 /* EVENT_NONE, EVENT_USER_BANNED, … */
 enum event_type {

@@ -19,19 +19,19 @@ struct reason {
  * one into an answer, and request_log() the only one that logs it.
  */
 struct fail {
-	const char *name;	   /* the constructor's, for the log */
-	int status;		   /* HTTP */
+	const char *name;	      /* the constructor's, for the log */
+	int status;		      /* HTTP */
 	const struct reason *reasons; /* first one first; never empty */
-	int retry_after;	   /* seconds; 0: no Retry-After */
-	const char *allow;	   /* 405: the Allow header, else NULL */
-	const char *cause;	   /* for the log alone; may be NULL */
+	int retry_after;	      /* seconds; 0: no Retry-After */
+	const char *allow;	      /* 405: the Allow header, else NULL */
+	const char *cause;	      /* for the log alone; may be NULL */
 };
 
-#define TRY(expr)                                                              \
-	do {                                                                   \
-		const struct fail *fail_ = (expr);                             \
-		if (fail_ != NULL)                                             \
-			return fail_;                                          \
+#define TRY(expr)                                  \
+	do {                                       \
+		const struct fail *fail_ = (expr); \
+		if (fail_ != NULL)                 \
+			return fail_;              \
 	} while (0)
 
 /* 400 for fields; start with NULL, add each bad one: all are reported. */

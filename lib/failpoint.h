@@ -12,8 +12,9 @@
  * environment says what happens there: "name=abort,other=sleep:500"; with
  * "name=abort*3" it happens the third time.
  *
- * GUARD_OFF("name") is false unless GUARDS_OFF ("name,other") names it.  Negative
- * controls switch a guard off and must see the rule broken that it keeps.
+ * GUARD_OFF("name") is false unless GUARDS_OFF ("name,other") names it.
+ * Negative controls switch a guard off and must see the rule broken that it
+ * keeps.
  */
 #ifdef WITH_FAILPOINTS
 void failpoint_reach(const char *name);

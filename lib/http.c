@@ -133,9 +133,9 @@ http_reply_page(struct request *rq, const struct page *page,
 	if (shown > count)
 		shown = count;
 	for (size_t i = 0; i < shown; i++)
-		json_object_array_add(list, json_object_get(record_to_json(
-						    a, fields,
-						    rec + i * size)));
+		json_object_array_add(
+			list, json_object_get(record_to_json(a, fields,
+							     rec + i * size)));
 	if (shown > 0 && shown < count) {
 		const struct head *last =
 			(const void *)(rec + (shown - 1) * size);
@@ -260,7 +260,7 @@ static const struct fail *
 check_headers(struct request *rq)
 {
 	static const char *const single[] = {
-		"HTTP_COOKIE=",	       "HTTP_AUTHORIZATION=", "HTTP_ORIGIN=",
+		"HTTP_COOKIE=",		"HTTP_AUTHORIZATION=", "HTTP_ORIGIN=",
 		"HTTP_SEC_FETCH_SITE=", "CONTENT_LENGTH=",     "CONTENT_TYPE=",
 	};
 	struct arena *a = rq->cx->arena;
@@ -294,8 +294,7 @@ check_origin(struct request *rq)
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||
-	    (origin != NULL &&
-	     strcmp(origin, rq->cx->service->base_url) != 0))
+	    (origin != NULL && strcmp(origin, rq->cx->service->base_url) != 0))
 		return fail_forbidden(rq->cx->arena,
 				      "Cross-site request refused");
 	return NULL;
@@ -328,8 +327,8 @@ check_access(struct request *rq)
 
 	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0)
 		token = bearer + 7;
-	rq->signed_in = token != NULL &&
-			token_read(rq->cx->arena, token, &rq->user);
+	rq->signed_in =
+		token != NULL && token_read(rq->cx->arena, token, &rq->user);
 	if (rq->route->access == ANYONE)
 		return NULL;
 	if (!rq->signed_in)
@@ -499,7 +498,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi)
 		fail = serve(&rq);
 	if (fail != NULL) {
 		reply_fail(&rq, fail);
-		why = fail->cause ? fail->cause
+		why = fail->cause     ? fail->cause
 		      : fail->reasons ? fail->reasons->msg
 				      : fail->name;
 	}

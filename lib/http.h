@@ -59,7 +59,8 @@ struct request {
 	const char *method, *path;
 	const char *params[HTTP_MAX_PARAMS]; /* the path's ":id" parts */
 	const void *body, *query;	     /* see struct route */
-	uint64_t given; /* bit i: the body's (or else query's) field i was there */
+	uint64_t given; /* bit i: the body's (or else query's) field i was there
+			 */
 	bool signed_in;
 	struct user user; /* if signed_in */
 
@@ -83,17 +84,17 @@ const struct fail *http_reply_record(struct request *rq, int status,
 
 /* Adds a header to the answer.  Control characters in its value are left
  * out. */
-void http_set_header(struct request *rq, const char *name, const char *fmt,
-		     ...) __attribute__((format(printf, 3, 4)));
+void http_set_header(struct request *rq, const char *name, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Rows of a query's table and members of its struct, for lists. */
 struct page {
 	int64_t limit;	      /* 0: HTTP_PAGE_DEFAULT */
 	char cursor[ID_SIZE]; /* list from behind this id; "": from the top */
 };
-#define HTTP_PAGE(strukt, page)                                                \
-	FIELD(strukt, page.limit, "limit", FIELD_INT, .min = 1,                \
-	      .max = HTTP_PAGE_MAX),                                           \
+#define HTTP_PAGE(strukt, page)                                 \
+	FIELD(strukt, page.limit, "limit", FIELD_INT, .min = 1, \
+	      .max = HTTP_PAGE_MAX),                            \
 		FIELD(strukt, page.cursor, "cursor", FIELD_ID)
 
 /* How many records to ask the store for: one more than the page holds. */
@@ -105,9 +106,8 @@ void http_page_filter(const struct page *page, bson_t *filter);
 /* A list of count records, as fetched; when there are more than the page
  * holds, a Link header leads on. */
 const struct fail *http_reply_page(struct request *rq, const struct page *page,
-				   const struct field *fields,
-				   const void *recs, size_t size,
-				   size_t count);
+				   const struct field *fields, const void *recs,
+				   size_t size, size_t count);
 
 /* Answers one accepted request by service->routes, and logs it. */
 void http_serve(struct context *cx, FCGX_Request *fcgi);

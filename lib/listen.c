@@ -84,15 +84,13 @@ describe(struct context *cx, const struct fail *fail)
 	const struct reason *r = fail->reasons;
 
 	return fail->cause ? fail->cause
-	       : r	   ? arena_printf(cx->arena, "%s%s%s",
-					  r->param ? r->param : "",
-					  r->param ? ": " : "", r->msg)
-			   : fail->name;
+	       : r ? arena_printf(cx->arena, "%s%s%s", r->param ? r->param : "",
+				  r->param ? ": " : "", r->msg)
+		   : fail->name;
 }
 
 enum bus_verdict
-listen_handle(void *closure, const char *channel, const void *bytes,
-	      size_t len)
+listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 {
 	struct context cx = {.service = closure, .arena = arena_new()};
 	enum bus_verdict verdict = BUS_DONE;

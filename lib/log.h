@@ -23,7 +23,7 @@ struct log_member {
 	const char *text; /* NULL: number */
 	int64_t number;
 };
-#define LOG_TEXT(name, text)                                                   \
+#define LOG_TEXT(name, text) \
 	((struct log_member){(name), (text) ? (text) : "", 0})
 #define LOG_NUMBER(name, number) ((struct log_member){(name), NULL, (number)})
 
@@ -35,9 +35,9 @@ struct log_member {
 void log_write(enum log_level level, const char *msg,
 	       const struct log_member *members, int count);
 
-#define LOG(level, msg, ...)                                                   \
-	log_write(level, msg, (struct log_member[]){__VA_ARGS__},              \
-		  (int)(sizeof((struct log_member[]){__VA_ARGS__}) /           \
+#define LOG(level, msg, ...)                                         \
+	log_write(level, msg, (struct log_member[]){__VA_ARGS__},    \
+		  (int)(sizeof((struct log_member[]){__VA_ARGS__}) / \
 			sizeof(struct log_member)))
 
 #endif

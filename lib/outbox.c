@@ -11,11 +11,11 @@
 #include "failpoint.h"
 #include "service.h"
 
-#define QUEUE 1024	   /* records that wait */
-#define BATCH 32	   /* records whose events are on their way at once */
-#define SWEEP_EVERY 10000  /* ms */
-#define SWEEP_LIMIT 1000   /* records of one kind in one sweep */
-#define REFUSED_WAIT 100   /* ms, before it is tried again */
+#define QUEUE 1024	  /* records that wait */
+#define BATCH 32	  /* records whose events are on their way at once */
+#define SWEEP_EVERY 10000 /* ms */
+#define SWEEP_LIMIT 1000  /* records of one kind in one sweep */
+#define REFUSED_WAIT 100  /* ms, before it is tried again */
 
 struct item {
 	const struct kind *kind;
@@ -81,8 +81,7 @@ send_batch(struct context *cx, const struct item *items, size_t n)
 		if (store_unsent(cx, items[i].kind, items[i].id, &s[i].unsent,
 				 &s[i].count) != NULL)
 			all = false;
-		p[i] = arena_alloc(cx->arena,
-				   (s[i].count + 1) * sizeof(**p));
+		p[i] = arena_alloc(cx->arena, (s[i].count + 1) * sizeof(**p));
 		for (size_t j = 0; j < s[i].count; j++) {
 			struct unsent *u = &s[i].unsent[j];
 

@@ -110,17 +110,17 @@ read_fields(struct arena *a, const struct field *fields, json_object *o,
 	for (const struct field *f = fields; f->name != NULL; f++) {
 		json_object *v = NULL;
 		uint64_t inner;
-		bool there = json_object_object_get_ex(o, f->name, &v) &&
-			     v != NULL;
+		bool there =
+			json_object_object_get_ex(o, f->name, &v) && v != NULL;
 
 		if (there)
 			*given |= UINT64_C(1) << (f - fields);
 		if (there ? !read_value(a, f, v, rec)
 			  : (f->flags & FIELD_REQUIRED) != 0)
-			fail = fail_field(
-				a, fail,
-				arena_printf(a, "%s%s", prefix, f->name),
-				message(a, f));
+			fail = fail_field(a, fail,
+					  arena_printf(a, "%s%s", prefix,
+						       f->name),
+					  message(a, f));
 		else if (there && f->type == FIELD_RECORD)
 			fail = read_fields(
 				a, f->fields, v, member(f, rec), &inner,
@@ -165,7 +165,8 @@ decode(struct arena *a, const char *s, size_t len)
 		if (c == '+') {
 			c = ' ';
 		} else if (c == '%') {
-			if (i + 2 >= len || !isxdigit((unsigned char)s[i + 1]) ||
+			if (i + 2 >= len ||
+			    !isxdigit((unsigned char)s[i + 1]) ||
 			    !isxdigit((unsigned char)s[i + 2]))
 				return NULL;
 			c = (char)(hex(s[i + 1]) << 4 | hex(s[i + 2]));
@@ -214,7 +215,8 @@ record_from_query(struct arena *a, const struct field *fields,
 			f++;
 		if (f->name == NULL)
 			continue;
-		if (value == NULL || json_object_object_get_ex(o, f->name, NULL))
+		if (value == NULL ||
+		    json_object_object_get_ex(o, f->name, NULL))
 			fail = fail_field(a, fail, f->name, message(a, f));
 		else if (*value != '\0') /* "min=" is an empty form field */
 			json_put(o, f->name, query_value(f, value));
@@ -265,8 +267,8 @@ record_to_json(struct arena *a, const struct field *fields, const void *rec)
 				v = json_object_new_string(m);
 				break;
 			case FIELD_TIME:
-				v = json_object_new_string(clock_format(
-					a, *(const int64_t *)m));
+				v = json_object_new_string(
+					clock_format(a, *(const int64_t *)m));
 				break;
 			case FIELD_INT:
 				v = json_object_new_int64(*(const int64_t *)m);
@@ -337,8 +339,8 @@ record_to_bson(const struct field *fields, const void *rec, bson_t *set,
 }
 
 void
-record_from_bson(struct arena *a, const struct field *fields,
-		 const bson_t *doc, void *rec)
+record_from_bson(struct arena *a, const struct field *fields, const bson_t *doc,
+		 void *rec)
 {
 	bson_iter_t i;
 

@@ -43,9 +43,11 @@ struct field {
 	const struct field *fields; /* of a FIELD_RECORD */
 };
 
+/* clang-format off */
 #define FIELD(strukt, member, name_, type_, ...)                               \
 	{.name = (name_), .type = (type_), .offset = offsetof(strukt, member), \
 	 __VA_ARGS__}
+/* clang-format on */
 
 /* Up to how many fields one table may hold, for the mask below. */
 #define RECORD_MAX_FIELDS 64
@@ -56,9 +58,9 @@ struct field {
  * param of one in a nested record is "outer.inner".  *ret_given, if not NULL,
  * gets bit i for each field i that was there and not null.
  */
-const struct fail *record_from_json(struct arena *a,
-				    const struct field *fields, json_object *o,
-				    void *rec, uint64_t *ret_given);
+const struct fail *record_from_json(struct arena *a, const struct field *fields,
+				    json_object *o, void *rec,
+				    uint64_t *ret_given);
 
 /* As record_from_json(), from a query string ("q=a+b&min=50"): ints are read
  * from decimal text; a field given twice is bad. */

@@ -37,8 +37,11 @@ static struct {
 static const struct setting common_settings[] = {
 	{.name = "LOG_LEVEL", .text = &conf.level, .fallback = "info"},
 	{.name = "FCGI_SOCKET", .text = &conf.socket, .fallback = ""},
-	{.name = "FCGI_WORKERS", .number = &conf.workers, .fallback = "8",
-	 .min = 1, .max = 256},
+	{.name = "FCGI_WORKERS",
+	 .number = &conf.workers,
+	 .fallback = "8",
+	 .min = 1,
+	 .max = 256},
 	{.name = "NATS_URL", .text = &conf.url},
 	{.name = "NATS_CLUSTER_ID", .text = &conf.cluster},
 	{.name = "NATS_CLIENT_ID", .text = &conf.client},
@@ -53,7 +56,8 @@ static const struct setting store_settings[] = {
 static const struct setting route_settings[] = {
 	{.name = "BASE_URL", .text = &conf.base_url},
 	{.name = "JWT_KEY", .text = &conf.jwt_key, .min = TOKEN_KEY_MIN},
-	{.name = "JWT_KEY_PREVIOUS", .text = &conf.jwt_key_previous,
+	{.name = "JWT_KEY_PREVIOUS",
+	 .text = &conf.jwt_key_previous,
 	 .fallback = ""},
 	{0},
 };

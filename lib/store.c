@@ -30,7 +30,7 @@ struct store {
 	char *database;
 	const struct kind *const *kinds;
 	pthread_mutex_t preparing;
-	atomic_bool prepared;	  /* the indexes are there */
+	atomic_bool prepared;	   /* the indexes are there */
 	atomic_llong closed_until; /* on the monotonic clock: the breaker */
 	int64_t may_wait;	   /* callers at once in store_await() */
 	atomic_int waiting;
@@ -161,8 +161,8 @@ append_index(bson_t *indexes, int n, const struct index *index)
 		size_t len = strlen(name);
 
 		BSON_APPEND_INT32(&keys, key + down, down ? -1 : 1);
-		snprintf(name + len, sizeof(name) - len, "%s%s",
-			 len ? "_" : "", key);
+		snprintf(name + len, sizeof(name) - len, "%s%s", len ? "_" : "",
+			 key);
 	}
 	bson_append_document_end(&one, &keys);
 	BSON_APPEND_UTF8(&one, "name", name);
@@ -194,9 +194,9 @@ create_indexes(struct context *cx, mongoc_client_t *client,
 	for (const struct index *i = kind->indexes; i && i->keys[0]; i++)
 		append_index(&indexes, n++, i);
 	bson_append_array_end(command, &indexes);
-	if (!mongoc_client_write_command_with_opts(
-		    client, cx->service->store->database, command, NULL, NULL,
-		    &error))
+	if (!mongoc_client_write_command_with_opts(client,
+						   cx->service->store->database,
+						   command, NULL, NULL, &error))
 		return failed(cx, &error);
 	return NULL;
 }
@@ -234,10 +234,10 @@ collection(struct context *cx, const char *name,
 
 	TRY(client(cx, &c));
 	TRY(prepare(cx, c));
-	*ret_collection = arena_defer(
-		cx->arena, destroy_collection,
-		mongoc_client_get_collection(c, cx->service->store->database,
-					     name));
+	*ret_collection =
+		arena_defer(cx->arena, destroy_collection,
+			    mongoc_client_get_collection(
+				    c, cx->service->store->database, name));
 	return NULL;
 }
 
@@ -295,9 +295,9 @@ find(struct context *cx, const char *name, bson_t *filter, const char *sort,
 		BSON_APPEND_INT32(&inner, projection, 1);
 		bson_append_document_end(opts, &inner);
 	}
-	*ret_cursor = arena_defer(
-		cx->arena, destroy_cursor,
-		mongoc_collection_find_with_opts(c, filter, opts, NULL));
+	*ret_cursor = arena_defer(cx->arena, destroy_cursor,
+				  mongoc_collection_find_with_opts(c, filter,
+								   opts, NULL));
 	return NULL;
 }
 
@@ -666,10 +666,9 @@ store_unsent(struct context *cx, const struct kind *kind, const char *id,
 	TRY(find(cx, kind->collection, copy(by_id(cx, id)), NULL, 1, "outbox",
 		 &cursor));
 	if (mongoc_cursor_next(cursor, &doc)) {
-		*ret_unsent =
-			arena_alloc(cx->arena, sizeof(**ret_unsent) *
-						       (size_t)count_unsent(
-							       doc));
+		*ret_unsent = arena_alloc(cx->arena,
+					  sizeof(**ret_unsent) *
+						  (size_t)count_unsent(doc));
 		if (bson_iter_init_find(&i, doc, "outbox") &&
 		    bson_iter_recurse(&i, &e))
 			while (bson_iter_next(&e))
@@ -688,8 +687,7 @@ const struct fail *
 store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
 		  const char ***ret_ids, size_t *ret_count)
 {
-	const char **ids = arena_alloc(cx->arena,
-				       (size_t)limit * sizeof(*ids));
+	const char **ids = arena_alloc(cx->arena, (size_t)limit * sizeof(*ids));
 	bson_t *filter = bson_new(), exists;
 	mongoc_cursor_t *cursor;
 	bson_error_t error;

@@ -28,9 +28,9 @@ struct head {
 	int64_t unsent;	 /* events in the outbox */
 };
 
-#define STORE_HEAD(strukt)                                                     \
-	FIELD(strukt, head.id, "id", FIELD_ID, .flags = FIELD_REQUIRED),       \
-		FIELD(strukt, head.version, "version", FIELD_INT,              \
+#define STORE_HEAD(strukt)                                               \
+	FIELD(strukt, head.id, "id", FIELD_ID, .flags = FIELD_REQUIRED), \
+		FIELD(strukt, head.version, "version", FIELD_INT,        \
 		      .flags = FIELD_ZERO)
 
 /* More unsent events than this and a record takes no change (503). */

@@ -10,7 +10,7 @@
 #include "id.h"
 
 #define TOKEN_COOKIE "__Host-session"
-#define TOKEN_LIFE 900 /* s */
+#define TOKEN_LIFE 900	 /* s */
 #define TOKEN_KEY_MIN 32 /* bytes, RFC 7518 3.2 */
 
 struct user {

@@ -606,7 +606,8 @@ becomes(struct student *s, const char *path, const char *member,
 	return false;
 }
 
-/* --- FastCGI, as nginx speaks it (FastCGI 1.0) ------------------------------ */
+/* --- FastCGI, as nginx speaks it (FastCGI 1.0) ------------------------------
+ */
 
 enum { BEGIN = 1, END = 3, PARAMS = 4, STDIN = 5, STDOUT = 6 };
 
@@ -778,17 +779,22 @@ fcgi_call(const char *service, const char *method, const char *path,
 {
 	size_t len = body ? strlen(body) : 0, script = strcspn(path, "?");
 	char m[64], s[2048], q[8192], l[64], c[4096];
-	const char *params[] = {m,    s,    q, "REQUEST_ID=test", l,
+	const char *params[] = {m,
+				s,
+				q,
+				"REQUEST_ID=test",
+				l,
 				body ? "CONTENT_TYPE=application/json"
 				     : "CONTENT_TYPE=",
-				token ? c : NULL, NULL};
+				token ? c : NULL,
+				NULL};
 
 	snprintf(m, sizeof(m), "REQUEST_METHOD=%s", method);
 	snprintf(s, sizeof(s), "SCRIPT_NAME=%.*s", (int)script, path);
 	snprintf(q, sizeof(q), "QUERY_STRING=%s",
 		 path[script] == '?' ? path + script + 1 : "");
-	snprintf(l, sizeof(l), body ? "CONTENT_LENGTH=%zu" : "CONTENT_LENGTH=",
-		 len);
+	snprintf(l, sizeof(l),
+		 body ? "CONTENT_LENGTH=%zu" : "CONTENT_LENGTH=", len);
 	if (token != NULL)
 		snprintf(c, sizeof(c), "HTTP_COOKIE=__Host-session=%s", token);
 	return fcgi_ask(service, params, body, len);
@@ -805,7 +811,8 @@ http_plain(const char *method, const char *url, const char *body)
 	return a;
 }
 
-/* --- the bus ----------------------------------------------------------------- */
+/* --- the bus -----------------------------------------------------------------
+ */
 
 static enum bus_verdict
 hear_nothing(void *closure, const char *channel, const void *bytes, size_t len)

@@ -22,13 +22,13 @@ _Noreturn void tap_skip_all(const char *why);
 void tap_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* CU_ASSERT_STRING_EQUAL that prints both; NULL equals only NULL. */
-#define TAP_STRING(actual, expected)                                           \
+#define TAP_STRING(actual, expected) \
 	tap_string(actual, expected, #actual, __FILE__, __LINE__)
 void tap_string(const char *actual, const char *expected, const char *what,
 		const char *file, int line);
 
 /* Likewise for integers. */
-#define TAP_INT(actual, expected)                                              \
+#define TAP_INT(actual, expected) \
 	tap_int(actual, expected, #actual, __FILE__, __LINE__)
 void tap_int(long long actual, long long expected, const char *what,
 	     const char *file, int line);

@@ -27,8 +27,8 @@ static const struct field signup_body[] = {
 	FIELD(struct credentials, password, "password", FIELD_TEXT,
 	      .flags = FIELD_REQUIRED, .min = 8, .max = 128,
 	      .msg = "Bad Password"),
-	FIELD(struct credentials, name, "name", FIELD_TEXT,
-	      .flags = FIELD_TRIM, .min = 1, .max = 100, .msg = "Bad Name"),
+	FIELD(struct credentials, name, "name", FIELD_TEXT, .flags = FIELD_TRIM,
+	      .min = 1, .max = 100, .msg = "Bad Name"),
 	{0},
 };
 
@@ -37,7 +37,8 @@ static const struct fail *sign_in(struct request *rq);
 static const struct fail *sign_out(struct request *rq);
 static const struct fail *current_user(struct request *rq);
 
-#define CREDENTIALS(fields) .body = fields, .body_size = sizeof(struct credentials)
+#define CREDENTIALS(fields) \
+	.body = fields, .body_size = sizeof(struct credentials)
 
 const struct route auth_routes[] = {
 	{POST, "/api/users/signup", sign_up, ANYONE, CREDENTIALS(signup_body)},

@@ -6,8 +6,8 @@
 
 #include "failpoint.h"
 
-#define HELD                                                                   \
-	"The stuff is being checking out by someone else, please come back "   \
+#define HELD                                                                 \
+	"The stuff is being checking out by someone else, please come back " \
 	"later"
 #define COPY_WAIT 1000	  /* ms for news of stuff that is not known */
 #define SWEEP_EVERY 10000 /* ms */
@@ -16,8 +16,11 @@
 static int64_t window; /* s that a hold lasts */
 
 const struct setting orders_settings[] = {
-	{.name = "EXPIRATION_WINDOW_SECONDS", .number = &window,
-	 .fallback = "900", .min = 1, .max = 86400},
+	{.name = "EXPIRATION_WINDOW_SECONDS",
+	 .number = &window,
+	 .fallback = "900",
+	 .min = 1,
+	 .max = 86400},
 	{0},
 };
 
@@ -332,8 +335,7 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	TRY(store_get(cx, &stuff_copy_kind, stuff_id, &copy));
 	if (!removed(&copy))
 		return NULL;
-	TRY(store_change(cx, &order_kind, ret->head.id, order_drop, NULL,
-			 ret));
+	TRY(store_change(cx, &order_kind, ret->head.id, order_drop, NULL, ret));
 	return fail_not_found(cx->arena);
 }
 

@@ -79,10 +79,8 @@ const struct fail *order_of_stuff(struct context *cx, const char *stuff_id,
 /* store_decide functions; see store_change().  order_cancel() takes the struct
  * user who asks, order_expire() and order_drop() nothing, the others the
  * event. */
-const struct fail *order_cancel(struct context *cx, void *rec,
-				const void *arg);
-const struct fail *order_expire(struct context *cx, void *rec,
-				const void *arg);
+const struct fail *order_cancel(struct context *cx, void *rec, const void *arg);
+const struct fail *order_expire(struct context *cx, void *rec, const void *arg);
 const struct fail *order_drop(struct context *cx, void *rec, const void *arg);
 const struct fail *order_confirm(struct context *cx, void *rec,
 				 const void *arg);

@@ -16,8 +16,8 @@ static const struct field buy_body[] = {
 struct list_query {
 	struct page page;
 };
-static const struct field list_query[] = {
-	HTTP_PAGE(struct list_query, page), {0}};
+static const struct field list_query[] = {HTTP_PAGE(struct list_query, page),
+					  {0}};
 
 static const struct fail *list(struct request *rq);
 static const struct fail *buy(struct request *rq);

@@ -36,7 +36,7 @@ publishes(const void *rec)
 {
 	const struct stuff *s = rec;
 
-	return is(s, STUFF_REMOVED)    ? EVENT_STUFF_REMOVED
+	return is(s, STUFF_REMOVED)   ? EVENT_STUFF_REMOVED
 	       : s->head.version == 0 ? EVENT_STUFF_CREATED
 				      : EVENT_STUFF_UPDATED;
 }

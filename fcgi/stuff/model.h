@@ -57,8 +57,7 @@ struct stuff_edit {
 /* store_decide functions; see store_change().  The first takes a struct
  * stuff_edit, the second the struct user who asks, the others the event. */
 const struct fail *stuff_edit(struct context *cx, void *rec, const void *arg);
-const struct fail *stuff_remove(struct context *cx, void *rec,
-				const void *arg);
+const struct fail *stuff_remove(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_reserve(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *stuff_release(struct context *cx, void *rec,

@@ -33,13 +33,13 @@ status_valid(const void *member)
 	       strcmp(s, STUFF_REMOVED) == 0;
 }
 
-#define TITLE(flags_)                                                          \
-	FIELD(struct stuff_body, title, "title", FIELD_TEXT,                   \
-	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 120,            \
+#define TITLE(flags_)                                               \
+	FIELD(struct stuff_body, title, "title", FIELD_TEXT,        \
+	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 120, \
 	      .msg = "Title must have 1 to 120 characters")
-#define DESCRIPTION(flags_)                                                    \
-	FIELD(struct stuff_body, description, "description", FIELD_TEXT,       \
-	      .flags = (flags_), .min = 0, .max = 10000,                       \
+#define DESCRIPTION(flags_)                                              \
+	FIELD(struct stuff_body, description, "description", FIELD_TEXT, \
+	      .flags = (flags_), .min = 0, .max = 10000,                 \
 	      .msg = "Description must have at most 10000 characters")
 #define PRICE(flags_)                                                          \
 	FIELD(struct stuff_body, price, "price", FIELD_INT, .flags = (flags_), \
@@ -156,9 +156,8 @@ seen_version(struct request *rq, int64_t *ret_seen)
 static const struct fail *
 edit(struct request *rq)
 {
-	struct stuff_edit change = {.body = rq->body,
-				    .given = rq->given,
-				    .user = &rq->user};
+	struct stuff_edit change = {
+		.body = rq->body, .given = rq->given, .user = &rq->user};
 	struct stuff stuff;
 
 	TRY(seen_version(rq, &change.seen));
