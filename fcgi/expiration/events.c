@@ -12,8 +12,10 @@
 
 /* A replay is through when nothing old came for so long.  The bus itself
  * needs up to 30 s to hand over again what got lost on its way. */
-#define REPLAY_QUIET 35000	 /* ms */
-#define REPLAY_AT_LEAST 3600000 /* ms back; twice the window, if that's more */
+#define REPLAY_QUIET 35000 /* ms */
+#define REPLAY_AT_LEAST                                      \
+	3600000 /* ms back; twice the window, if that's more \
+		 */
 
 int64_t expiration_window;
 
