@@ -37,6 +37,14 @@ http_header(struct request *rq, const char *name)
 	return param(rq, s);
 }
 
+const char *
+http_client(struct request *rq)
+{
+	const char *address = param(rq, "REMOTE_ADDR");
+
+	return address ? address : "";
+}
+
 const struct fail *
 http_reply(struct request *rq, int status, json_object *json)
 {
@@ -300,9 +308,8 @@ check_origin(struct request *rq)
 	return NULL;
 }
 
-/* The value of a cookie, in the arena; NULL when there is none. */
-static const char *
-cookie(struct request *rq, const char *name)
+const char *
+http_cookie(struct request *rq, const char *name)
 {
 	const char *p = http_header(rq, "Cookie");
 	size_t len = strlen(name);
@@ -323,7 +330,7 @@ static const struct fail *
 check_access(struct request *rq)
 {
 	const char *bearer = http_header(rq, "Authorization");
-	const char *token = cookie(rq, TOKEN_COOKIE);
+	const char *token = http_cookie(rq, TOKEN_COOKIE);
 
 	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0)
 		token = bearer + 7;
@@ -403,6 +410,10 @@ parse_body(struct request *rq, const char *body, size_t len)
 
 	if (r->method == GET || (r->body == NULL && len == 0))
 		return NULL;
+	if (len == 0 && r->body_optional) {
+		rq->body = arena_alloc(a, r->body_size);
+		return NULL;
+	}
 	if (!is_json(param(rq, "CONTENT_TYPE")))
 		return fail_bad_request(
 			a, "Content-Type must be application/json");

@@ -45,6 +45,7 @@ struct route {
 	size_t body_size;
 	const struct field *query;
 	size_t query_size;
+	bool body_optional; /* no body reads as all zeros */
 };
 
 struct header {
@@ -71,6 +72,13 @@ struct request {
 
 /* A request's header, as "Idempotency-Key"; NULL when absent. */
 const char *http_header(struct request *rq, const char *name);
+
+/* The value of a request's cookie, in the arena; NULL when there is none. */
+const char *http_cookie(struct request *rq, const char *name);
+
+/* The address of the client, as the server in front saw it; "" when it did not
+ * say. */
+const char *http_client(struct request *rq);
 
 /* The answer, which is sent after the handler returns NULL.  json may be NULL
  * and belongs to the arena.  Returns NULL, so that it can be returned. */

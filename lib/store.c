@@ -585,6 +585,19 @@ store_apply(struct context *cx, const struct kind *kind, const char *id,
 		      arena_alloc(cx->arena, kind->size));
 }
 
+const struct fail *
+store_remove(struct context *cx, const struct kind *kind, bson_t *filter)
+{
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	arena_defer(cx->arena, destroy_bson, filter);
+	TRY(collection(cx, kind->collection, &c));
+	if (!mongoc_collection_delete_many(c, filter, NULL, NULL, &error))
+		return failed(cx, &error);
+	return NULL;
+}
+
 static bson_t *
 line_filter(struct context *cx, const struct event *event)
 {

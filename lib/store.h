@@ -114,6 +114,11 @@ const struct fail *store_change(struct context *cx, const struct kind *kind,
 				const char *id, store_decide decide,
 				const void *arg, void *rec);
 
+/* Takes out all that filter (which it takes) finds, of a kind that publishes
+ * nothing; a change that is under way then fails with fail_not_found(). */
+const struct fail *store_remove(struct context *cx, const struct kind *kind,
+				bson_t *filter);
+
 /*
  * As store_change(), for what event does to a record, which decide gets as its
  * arg.  A record that is not there is handed over zeroed, with its id, and
