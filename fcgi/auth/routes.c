@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "model.h"
+#include "handlers.h"
 #include "password.h"
 
 struct credentials {
@@ -35,6 +35,7 @@ static const struct field signup_body[] = {
 static const struct fail *sign_up(struct request *rq);
 static const struct fail *sign_in(struct request *rq);
 static const struct fail *sign_out(struct request *rq);
+static const struct fail *refresh(struct request *rq);
 static const struct fail *current_user(struct request *rq);
 
 #define CREDENTIALS(fields) \
@@ -44,22 +45,33 @@ const struct route auth_routes[] = {
 	{POST, "/api/users/signup", sign_up, ANYONE, CREDENTIALS(signup_body)},
 	{POST, "/api/users/signin", sign_in, ANYONE, CREDENTIALS(signin_body)},
 	{POST, "/api/users/signout", sign_out, ANYONE},
+	{POST, "/api/users/refresh", refresh, ANYONE},
 	{GET, "/api/users/currentuser", current_user, ANYONE},
+	{GET, "/api/users/sessions", list_sessions, SIGNED_IN},
+	{DELETE, "/api/users/sessions", end_other_sessions, SIGNED_IN},
+	{DELETE, "/api/users/sessions/:id", end_session, SIGNED_IN},
 	{0},
 };
 
 static void
-set_session(struct request *rq, const char *token, int life)
+set_cookies(struct request *rq, const char *access, int access_life,
+	    const char *refresh, int refresh_life)
 {
 	http_set_header(rq, "Set-Cookie",
 			TOKEN_COOKIE "=%s; Path=/; Max-Age=%d; Secure; "
 				     "HttpOnly; SameSite=Lax",
-			token, life);
+			access, access_life);
+	http_set_header(rq, "Set-Cookie",
+			REFRESH_COOKIE "=%s; Path=" REFRESH_PATH
+				       "; Max-Age=%d; Secure; HttpOnly; "
+				       "SameSite=Strict",
+			refresh, refresh_life);
 }
 
-/* Answers with the account, signed in. */
+/* Answers with the account, and with cookies for who is signed in so. */
 static const struct fail *
-welcome(struct request *rq, int status, const struct account *account)
+welcome(struct request *rq, int status, const struct account *account,
+	const char *refresh)
 {
 	struct user user = {.email = account->email, .role = account->role};
 	const char *token;
@@ -68,8 +80,20 @@ welcome(struct request *rq, int status, const struct account *account)
 	token = token_make(rq->cx->arena, &user);
 	if (token == NULL)
 		return fail_unknown(rq->cx->arena, "libjwt made no token");
-	set_session(rq, token, TOKEN_LIFE);
+	set_cookies(rq, token, TOKEN_LIFE, refresh, SESSION_LIFE);
 	return http_reply_record(rq, status, user_kind.fields, account);
+}
+
+static const struct fail *
+start_session(struct request *rq, int status, const struct account *account)
+{
+	const char *token;
+
+	/* Who signs in anew leaves the session that the browser had. */
+	TRY(session_sign_out(rq->cx, http_cookie(rq, REFRESH_COOKIE)));
+	TRY(session_start(rq->cx, account->head.id,
+			  http_header(rq, "User-Agent"), &token));
+	return welcome(rq, status, account, token);
 }
 
 static const struct fail *
@@ -89,7 +113,7 @@ sign_up(struct request *rq)
 	if (fail == STORE_DUPLICATE)
 		return fail_bad_request(rq->cx->arena, "Email in use");
 	TRY(fail);
-	return welcome(rq, 201, &account);
+	return start_session(rq, 201, &account);
 }
 
 static const struct fail *
@@ -107,14 +131,37 @@ sign_in(struct request *rq)
 	TRY(password_check(rq->cx, account.password, c->password, &right));
 	if (!right)
 		return fail_bad_request(rq->cx->arena, "Invalid credentials");
-	return welcome(rq, 200, &account);
+	return start_session(rq, 200, &account);
 }
 
 static const struct fail *
 sign_out(struct request *rq)
 {
-	set_session(rq, "", 0);
+	const char *token = http_cookie(rq, REFRESH_COOKIE);
+
+	/* The browser forgets it all even when the database is away. */
+	set_cookies(rq, "", 0, "", 0);
+	TRY(session_sign_out(rq->cx, token));
 	return http_reply(rq, 200, json_new_object(rq->cx->arena));
+}
+
+/* Cookies that are refused stay: this may be the late word of one tab, when
+ * another has signed in anew. */
+static const struct fail *
+refresh(struct request *rq)
+{
+	struct session session;
+	struct account account;
+	const struct fail *fail;
+	const char *token;
+
+	TRY(session_refresh(rq->cx, http_cookie(rq, REFRESH_COOKIE), &session,
+			    &token));
+	fail = store_get(rq->cx, &user_kind, session.user_id, &account);
+	if (fail != NULL && fail->status == 404)
+		return fail_not_authorized(rq->cx->arena);
+	TRY(fail);
+	return welcome(rq, 200, &account, token);
 }
 
 static const struct fail *

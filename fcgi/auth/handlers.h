@@ -1,0 +1,26 @@
+/* handlers.h: what routes.c puts together; see its table.
+ * SPDX-License-Identifier: MIT */
+#ifndef AUTH_HANDLERS_H
+#define AUTH_HANDLERS_H
+
+#include "model.h"
+#include "session.h"
+
+/*
+ * The refresh token's cookie goes to auth alone: no other service is under its
+ * path.  The whole of /api/users and not just the refresh route, so that
+ * signing out ends the session although the access token ran out meanwhile,
+ * and a list of sessions can tell which one is this.  A storefront on / is
+ * under no path that spares the APIs: to refresh on the way it is to hand the
+ * browser on to a route below /api/users and back, or to keep a cookie of its
+ * own.  Not sent with requests that begin on other sites.
+ */
+#define REFRESH_COOKIE "__Secure-refresh"
+#define REFRESH_PATH "/api/users"
+
+/* me.c: what users do with what is held on them. */
+const struct fail *list_sessions(struct request *rq);
+const struct fail *end_session(struct request *rq);
+const struct fail *end_other_sessions(struct request *rq);
+
+#endif
