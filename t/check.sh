@@ -133,10 +133,18 @@ check_distcheck() {
 }
 
 check_install() {
-    local root=$home/root
+    local root=$home/root package
     local -a flags
     copy_source "$home/fresh"
     cd "$home/fresh"
+    autoreconf
+    # Where nothing is installed, configure names all of it at once.
+    if PKG_CONFIG_LIBDIR=/nonexistent ./configure >"$home/log/nothing.log" 2>&1; then
+        return 1
+    fi
+    for package in fcgi mongoc nats json-c jwt hiredis sodium curl4-openssl cunit1; do
+        grep "^ *lib$package-dev (" "$home/log/nothing.log"
+    done
     sh -c 'autoreconf && ./configure && make'
     make install DESTDIR="$root"
     cd "$home"

@@ -399,14 +399,20 @@ check_holders(const struct snapshot *s)
 			       or_none(o->slot));
 }
 
-/* The order that holds or bought the listing. */
+/* The order that holds or bought the listing: the one that it names, where
+ * there are two. */
 static const struct row *
-taker_of(const struct row **taken, size_t n, const char *stuff_id)
+taker_of(const struct rows *orders, const struct row **taken, size_t n,
+	 const struct row *stuff)
 {
+	const struct row *named = rows_find(orders, stuff->order_id);
 	struct row key = {0};
 	const struct row *k = &key, **found;
 
-	snprintf(key.stuff_id, sizeof(key.stuff_id), "%s", stuff_id);
+	if (named != NULL && !is(named, "cancelled") &&
+	    same(named->stuff_id, stuff->id))
+		return named;
+	memcpy(key.stuff_id, stuff->id, ID_SIZE);
 	found = n > 0 ? bsearch(&k, taken, n, sizeof(*taken), by_stuff) : NULL;
 	return found ? *found : NULL;
 }
@@ -418,7 +424,7 @@ check_status(const struct snapshot *s)
 	const struct row **taken = taken_slots(s, &n);
 
 	for EACH (r, s->stuff) {
-		const struct row *o = taker_of(taken, n, r->id);
+		const struct row *o = taker_of(&s->orders, taken, n, r);
 		const char *should = o == NULL	? ""
 				     : live(o) ? "reserved"
 					       : "sold";

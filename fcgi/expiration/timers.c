@@ -26,18 +26,26 @@
 #define ENDED "{expiration}:ended:%s"  /* tombstone of an order */
 #define EPOCH "{expiration}:epoch"     /* see timers_rebuild() */
 
-/* Scripts.  EVAL sends them in full: they are short, Redis keeps them compiled
- * all the same, and none can be missing after a restart. */
+/*
+ * Scripts.  EVAL sends them in full: they are short, Redis keeps them compiled
+ * all the same, and none can be missing after a restart.  By their first line
+ * they are refused as a whole where they may not write, now or in this case: by
+ * a replica, or without memory.
+ */
+#define LUA "#!lua\n"
 #define LUA_NOW                                                                \
+	LUA                                                                    \
 	"local t = redis.call('TIME')\n"                                       \
 	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 
-static const char add_script[] =
+static const char ping_script[] = LUA "return 1\n";
+
+static const char add_script[] = LUA
 	"if redis.call('EXISTS', KEYS[2]) == 0 then\n"
 	"	redis.call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])\n"
 	"end\n";
 
-static const char end_script[] =
+static const char end_script[] = LUA
 	"redis.call('SET', KEYS[3], '', 'EX', ARGV[2])\n"
 	"redis.call('ZREM', KEYS[1], ARGV[1])\n"
 	"redis.call('ZREM', KEYS[2], ARGV[1])\n";
@@ -78,7 +86,7 @@ static const char rebuild_script[] = LUA_NOW
 	"end\n"
 	"return epoch\n";
 
-static const char rebuilt_script[] =
+static const char rebuilt_script[] = LUA
 	"local run = string.match(ARGV[1], '^rebuilding (%S+) ')\n"
 	"if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
 	"	redis.call('SET', KEYS[1], 'ready ' .. run)\n"
@@ -264,7 +272,7 @@ call(struct context *cx, const char **args, size_t n, redisReply **ret)
 const struct fail *
 timers_ping(struct context *cx)
 {
-	const char *args[] = {"PING"};
+	const char *args[] = {"EVAL", ping_script, "0"};
 
 	return call(cx, args, COUNT(args), NULL);
 }

@@ -19,6 +19,7 @@
 const char *timers_open(const char *url);
 void timers_close(void);
 
+/* Is Redis there, and may be written to? */
 const struct fail *timers_ping(struct context *cx);
 
 /* Has the order expire when it's due (ms since 1970), and never later than
