@@ -7,6 +7,7 @@
 
 #include "failpoint.h"
 #include "service.h"
+#include "standing.h"
 
 #define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
 #define JSON_TYPE "application/json"
@@ -331,13 +332,19 @@ check_access(struct request *rq)
 {
 	const char *bearer = http_header(rq, "Authorization");
 	const char *token = http_cookie(rq, TOKEN_COOKIE);
+	enum standing_of_token as = TOKEN_GOOD;
 
 	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0)
 		token = bearer + 7;
 	rq->signed_in =
 		token != NULL && token_read(rq->cx->arena, token, &rq->user);
+	if (rq->signed_in)
+		as = standing_of_token(&rq->user);
+	rq->signed_in = rq->signed_in && as == TOKEN_GOOD;
 	if (rq->route->access == ANYONE)
 		return NULL;
+	if (as == TOKEN_BANNED)
+		return fail_forbidden(rq->cx->arena, HTTP_BANNED);
 	if (!rq->signed_in)
 		return fail_not_authorized(rq->cx->arena);
 	if (rq->route->access == ADMIN && strcmp(rq->user.role, "admin") != 0)

@@ -17,6 +17,9 @@
 #define HTTP_MAX_BODY 65536
 #define HTTP_MAX_PARAMS 2 /* ":id" parts of a path */
 
+/* What a banned user reads, with 403. */
+#define HTTP_BANNED "Your account is banned"
+
 #define HTTP_PAGE_DEFAULT 20
 #define HTTP_PAGE_MAX 100
 
@@ -24,7 +27,7 @@ enum method { GET, POST, PUT, DELETE, METHOD__MAX };
 
 enum access {
 	ANYONE,	   /* request.signed_in says whether somebody is */
-	SIGNED_IN, /* else 401 */
+	SIGNED_IN, /* else 401; 403 when banned */
 	ADMIN,	   /* else 401 or 403 */
 };
 

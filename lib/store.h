@@ -102,6 +102,11 @@ const struct fail *store_find(struct context *cx, const struct kind *kind,
 			      bson_t *filter, const char *sort, int64_t limit,
 			      void **ret_recs, size_t *ret_count);
 
+/* Appends to list, an array whose next index is number, the condition that the
+ * field has text in it: literally, but in any case. */
+void store_append_search(struct context *cx, bson_t *list, const char *number,
+			 const char *field, const char *text);
+
 /* Inserts *rec, whose id is made when it has none.  STORE_DUPLICATE when a
  * unique index refuses it. */
 const struct fail *store_add(struct context *cx, const struct kind *kind,
