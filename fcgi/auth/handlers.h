@@ -18,6 +18,22 @@
 #define REFRESH_COOKIE "__Secure-refresh"
 #define REFRESH_PATH "/api/users"
 
+/* routes.c.  The caller's account; 401 when it is gone, 403 when banned. */
+const struct fail *own_account(struct request *rq, struct account *ret);
+
+/* admin.c: what admins do with accounts. */
+struct ban_body {
+	const char *reason;
+};
+struct user_search {
+	const char *q;
+	struct page page;
+};
+extern const struct field ban_body[], search_query[];
+const struct fail *search_users(struct request *rq);
+const struct fail *ban_user(struct request *rq);
+const struct fail *unban_user(struct request *rq);
+
 /* me.c: what users do with what is held on them. */
 const struct fail *list_sessions(struct request *rq);
 const struct fail *end_session(struct request *rq);

@@ -16,6 +16,29 @@ static const struct field fields[] = {
 	      .flags = FIELD_HIDDEN),
 	FIELD(struct account, created_at, "createdAt", FIELD_TIME,
 	      .flags = FIELD_HIDDEN),
+	FIELD(struct account, status, "status", FIELD_TEXT,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct account, reason, "reason", FIELD_TEXT),
+	FIELD(struct account, valid_after, "validAfter", FIELD_INT),
+	{0},
+};
+
+const struct field account_view[] = {
+	STORE_HEAD(struct account),
+	FIELD(struct account, email, "email", FIELD_TEXT),
+	FIELD(struct account, name, "name", FIELD_TEXT),
+	FIELD(struct account, role, "role", FIELD_TEXT),
+	{0},
+};
+
+const struct field account_admin_view[] = {
+	STORE_HEAD(struct account),
+	FIELD(struct account, email, "email", FIELD_TEXT),
+	FIELD(struct account, name, "name", FIELD_TEXT),
+	FIELD(struct account, role, "role", FIELD_TEXT),
+	FIELD(struct account, status, "status", FIELD_TEXT),
+	FIELD(struct account, reason, "reason", FIELD_TEXT),
+	FIELD(struct account, created_at, "createdAt", FIELD_TIME),
 	{0},
 };
 
@@ -24,10 +47,17 @@ static const struct index indexes[] = {
 	{{NULL}},
 };
 
+static enum event_type
+publishes(const void *rec)
+{
+	return ((const struct account *)rec)->news;
+}
+
 const struct kind user_kind = {
 	.collection = "users",
 	.fields = fields,
 	.size = sizeof(struct account),
+	.publishes = publishes,
 	.indexes = indexes,
 };
 
@@ -55,6 +85,88 @@ account_add(struct context *cx, struct account *account)
 {
 	account->email_key = key(cx->arena, account->email);
 	return store_add(cx, &user_kind, account);
+}
+
+const struct fail *
+account_find(struct context *cx, const char *text, const struct page *page,
+	     struct account **ret, size_t *ret_count)
+{
+	bson_t *filter = bson_new(), list, not ;
+	void *found;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &not );
+	BSON_APPEND_UTF8(&not, "$ne", ACCOUNT_ERASED);
+	bson_append_document_end(filter, &not );
+	if (text != NULL) {
+		BSON_APPEND_ARRAY_BEGIN(filter, "$or", &list);
+		store_append_search(cx, &list, "0", "emailKey", text);
+		store_append_search(cx, &list, "1", "name", text);
+		bson_append_array_end(filter, &list);
+	}
+	http_page_filter(page, filter);
+	TRY(store_find(cx, &user_kind, filter, "-_id", http_page_fetch(page),
+		       &found, ret_count));
+	*ret = found;
+	return NULL;
+}
+
+static bool
+is(const struct account *a, const char *status)
+{
+	return a->status != NULL && strcmp(a->status, status) == 0;
+}
+
+bool
+account_closed(const struct account *account)
+{
+	return account->status != NULL;
+}
+
+const struct fail *
+account_ban(struct context *cx, void *rec, const void *arg)
+{
+	const struct ban *ban = arg;
+	struct account *a = rec;
+
+	if (is(a, ACCOUNT_ERASED))
+		return fail_not_found(cx->arena);
+	if (strcmp(a->head.id, ban->admin->id) == 0)
+		return fail_forbidden(cx->arena, "You can't ban yourself");
+	if (is(a, ACCOUNT_BANNED))
+		return STORE_KEEP;
+	a->status = ACCOUNT_BANNED;
+	a->reason = ban->reason;
+	a->valid_after = clock_now() / 1000 + 1;
+	a->news = EVENT_USER_BANNED;
+	return NULL;
+}
+
+const struct fail *
+account_unban(struct context *cx, void *rec, const void *arg)
+{
+	struct account *a = rec;
+
+	(void)arg;
+	if (is(a, ACCOUNT_ERASED))
+		return fail_not_found(cx->arena);
+	if (!is(a, ACCOUNT_BANNED))
+		return STORE_KEEP;
+	a->status = a->reason = NULL;
+	a->news = EVENT_USER_UNBANNED;
+	return NULL;
+}
+
+const struct fail *
+account_set_role(struct context *cx, void *rec, const void *arg)
+{
+	const char *role = arg;
+	struct account *a = rec;
+
+	(void)cx;
+	if (strcmp(a->role, role) == 0)
+		return STORE_KEEP;
+	a->role = role;
+	return NULL;
 }
 
 bool

@@ -5,6 +5,14 @@
 
 #include "service.h"
 
+/* An account's status; NULL: good.  An erased one is a tombstone: its id stays
+ * in the books of other services, the person is gone. */
+#define ACCOUNT_BANNED "banned"
+#define ACCOUNT_ERASED "erased"
+
+#define ROLE_USER "user"
+#define ROLE_ADMIN "admin"
+
 struct account {
 	struct head head;
 	const char *email;     /* as typed, trimmed */
@@ -12,6 +20,16 @@ struct account {
 	const char *name, *role;
 	const char *password; /* argon2id, as libsodium writes it */
 	int64_t created_at;
+	const char *status, *reason; /* reason: of a ban; may be NULL */
+	int64_t valid_after; /* s: tokens issued before its ban are void */
+	/* Not stored: what tells of the change that is being made. */
+	enum event_type news;
+};
+
+/* A ban: who asks for it, and why (or NULL). */
+struct ban {
+	const struct user *admin;
+	const char *reason;
 };
 
 extern const struct kind user_kind;
@@ -23,6 +41,26 @@ const struct fail *account_by_email(struct context *cx, const char *email,
 
 /* Adds an account; STORE_DUPLICATE when the address has one. */
 const struct fail *account_add(struct context *cx, struct account *account);
+
+/* How an account reads to its user, and to admins. */
+extern const struct field account_view[], account_admin_view[];
+
+/* Accounts whose address or name has text in it, whatever its case, newest
+ * first; NULL: all. */
+const struct fail *account_find(struct context *cx, const char *text,
+				const struct page *page, struct account **ret,
+				size_t *ret_count);
+
+/* Is it one that nobody may sign in to? */
+bool account_closed(const struct account *account);
+
+/* store_decide functions.  The first two take a struct ban, the others the new
+ * role. */
+const struct fail *account_ban(struct context *cx, void *rec, const void *arg);
+const struct fail *account_unban(struct context *cx, void *rec,
+				 const void *arg);
+const struct fail *account_set_role(struct context *cx, void *rec,
+				    const void *arg);
 
 /* One @ between a local part of up to 64 bytes and a domain with a dot, in
  * 254 bytes of ASCII without spaces (RFC 5321 4.5.3.1): member is a text. */

@@ -47,6 +47,11 @@ const struct route auth_routes[] = {
 	{POST, "/api/users/signout", sign_out, ANYONE},
 	{POST, "/api/users/refresh", refresh, ANYONE},
 	{GET, "/api/users/currentuser", current_user, ANYONE},
+	{GET, "/api/users", search_users, ADMIN, .query = search_query,
+	 .query_size = sizeof(struct user_search)},
+	{POST, "/api/users/:id/ban", ban_user, ADMIN, .body = ban_body,
+	 .body_size = sizeof(struct ban_body), .body_optional = true},
+	{POST, "/api/users/:id/unban", unban_user, ADMIN},
 	{GET, "/api/users/sessions", list_sessions, SIGNED_IN},
 	{DELETE, "/api/users/sessions", end_other_sessions, SIGNED_IN},
 	{DELETE, "/api/users/sessions/:id", end_session, SIGNED_IN},
@@ -73,7 +78,9 @@ static const struct fail *
 welcome(struct request *rq, int status, const struct account *account,
 	const char *refresh)
 {
-	struct user user = {.email = account->email, .role = account->role};
+	struct user user = {.email = account->email,
+			    .role = account->role,
+			    .issued = account->valid_after};
 	const char *token;
 
 	memcpy(user.id, account->head.id, ID_SIZE);
@@ -81,18 +88,49 @@ welcome(struct request *rq, int status, const struct account *account,
 	if (token == NULL)
 		return fail_unknown(rq->cx->arena, "libjwt made no token");
 	set_cookies(rq, token, TOKEN_LIFE, refresh, SESSION_LIFE);
-	return http_reply_record(rq, status, user_kind.fields, account);
+	return http_reply_record(rq, status, account_view, account);
 }
 
 static const struct fail *
-start_session(struct request *rq, int status, const struct account *account)
+check_open(struct context *cx, const struct account *account)
 {
+	if (!account_closed(account))
+		return NULL;
+	return strcmp(account->status, ACCOUNT_BANNED) == 0
+		       ? fail_forbidden(cx->arena, HTTP_BANNED)
+		       : fail_not_authorized(cx->arena);
+}
+
+const struct fail *
+own_account(struct request *rq, struct account *ret)
+{
+	const struct fail *fail =
+		store_get(rq->cx, &user_kind, rq->user.id, ret);
+
+	if (fail != NULL)
+		return fail->status == 404 ? fail_not_authorized(rq->cx->arena)
+					   : fail;
+	return check_open(rq->cx, ret);
+}
+
+static const struct fail *
+start_session(struct request *rq, int status, struct account *account)
+{
+	const struct fail *fail;
 	const char *token;
 
+	TRY(check_open(rq->cx, account));
 	/* Who signs in anew leaves the session that the browser had. */
 	TRY(session_sign_out(rq->cx, http_cookie(rq, REFRESH_COOKIE)));
 	TRY(session_start(rq->cx, account->head.id,
 			  http_header(rq, "User-Agent"), &token));
+	/* A ban since then found no session to end: so look again. */
+	TRY(store_get(rq->cx, &user_kind, account->head.id, account));
+	fail = check_open(rq->cx, account);
+	if (fail != NULL) {
+		TRY(session_sign_out(rq->cx, token));
+		return fail;
+	}
 	return welcome(rq, status, account, token);
 }
 
@@ -103,7 +141,7 @@ sign_up(struct request *rq)
 	struct account account = {
 		.email = c->email,
 		.name = c->name,
-		.role = "user",
+		.role = ROLE_USER,
 		.created_at = clock_now(),
 	};
 	const struct fail *fail;
@@ -158,9 +196,10 @@ refresh(struct request *rq)
 	TRY(session_refresh(rq->cx, http_cookie(rq, REFRESH_COOKIE), &session,
 			    &token));
 	fail = store_get(rq->cx, &user_kind, session.user_id, &account);
-	if (fail != NULL && fail->status == 404)
+	if (fail != NULL && fail->status != 404)
+		return fail;
+	if (fail != NULL || account_closed(&account))
 		return fail_not_authorized(rq->cx->arena);
-	TRY(fail);
 	return welcome(rq, 200, &account, token);
 }
 
