@@ -21,6 +21,23 @@
 /* routes.c.  The caller's account; 401 when it is gone, 403 when banned. */
 const struct fail *own_account(struct request *rq, struct account *ret);
 
+/* Has the browser forget who is signed in. */
+void clear_cookies(struct request *rq);
+
+/* What an account is made of, for bodies that have it. */
+#define BODY_NAME(strukt, flags_)                                   \
+	FIELD(strukt, name, "name", FIELD_TEXT,                     \
+	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 100, \
+	      .msg = "Bad Name")
+#define BODY_NEW_PASSWORD(strukt, member, name_)                          \
+	FIELD(strukt, member, name_, FIELD_TEXT, .flags = FIELD_REQUIRED, \
+	      .min = 8, .max = 128, .msg = "Bad Password")
+/* Any password may be tried: what is too short is just wrong. */
+#define BODY_PASSWORD(strukt)                                 \
+	FIELD(strukt, password, "password", FIELD_TEXT,       \
+	      .flags = FIELD_REQUIRED, .min = 1, .max = 1024, \
+	      .msg = "Bad Password")
+
 /* admin.c: what admins do with accounts. */
 struct ban_body {
 	const char *reason;
@@ -35,6 +52,17 @@ const struct fail *ban_user(struct request *rq);
 const struct fail *unban_user(struct request *rq);
 
 /* me.c: what users do with what is held on them. */
+struct name_body {
+	const char *name;
+};
+struct password_body {
+	const char *password, *new_password;
+};
+extern const struct field name_body[], password_body[], erase_body[];
+const struct fail *change_name(struct request *rq);
+const struct fail *change_password(struct request *rq);
+const struct fail *export_me(struct request *rq);
+const struct fail *erase_me(struct request *rq);
 const struct fail *list_sessions(struct request *rq);
 const struct fail *end_session(struct request *rq);
 const struct fail *end_other_sessions(struct request *rq);

@@ -169,6 +169,61 @@ account_set_role(struct context *cx, void *rec, const void *arg)
 	return NULL;
 }
 
+const struct fail *
+account_set_name(struct context *cx, void *rec, const void *arg)
+{
+	struct account *a = rec;
+
+	if (account_closed(a))
+		return fail_not_authorized(cx->arena);
+	a->name = arg;
+	return NULL;
+}
+
+static const struct fail *
+check_proof(struct context *cx, const struct account *a,
+	    const struct proven *proven)
+{
+	if (account_closed(a))
+		return fail_not_authorized(cx->arena);
+	if (strcmp(a->password, proven->hash) != 0)
+		return fail_conflict(cx->arena,
+				     "The password has just been changed", 0);
+	return NULL;
+}
+
+const struct fail *
+account_set_password(struct context *cx, void *rec, const void *arg)
+{
+	const struct proven *proven = arg;
+	struct account *a = rec;
+
+	TRY(check_proof(cx, a, proven));
+	a->password = proven->new_hash;
+	return NULL;
+}
+
+const struct fail *
+account_erase(struct context *cx, void *rec, const void *arg)
+{
+	struct account *a = rec,
+		       erased = {
+			       .head = a->head,
+			       /* No address has a colon; unique, as the index
+				  wants it. */
+			       .email_key = arena_printf(cx->arena, "erased:%s",
+							 a->head.id),
+			       .role = ROLE_USER,
+			       .status = ACCOUNT_ERASED,
+			       .valid_after = clock_now() / 1000 + 1,
+			       .news = EVENT_USER_ERASED,
+		       };
+
+	TRY(check_proof(cx, a, arg));
+	*a = erased;
+	return NULL;
+}
+
 bool
 account_email_valid(const void *member)
 {

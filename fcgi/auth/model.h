@@ -5,8 +5,7 @@
 
 #include "service.h"
 
-/* An account's status; NULL: good.  An erased one is a tombstone: its id stays
- * in the books of other services, the person is gone. */
+/* An account's status; NULL: good. */
 #define ACCOUNT_BANNED "banned"
 #define ACCOUNT_ERASED "erased"
 
@@ -42,6 +41,13 @@ const struct fail *account_by_email(struct context *cx, const char *email,
 /* Adds an account; STORE_DUPLICATE when the address has one. */
 const struct fail *account_add(struct context *cx, struct account *account);
 
+/* A change that the password is asked for; hash is what it was checked with,
+ * and if another change was faster, the check no longer counts. */
+struct proven {
+	const char *hash;
+	const char *new_hash;
+};
+
 /* How an account reads to its user, and to admins. */
 extern const struct field account_view[], account_admin_view[];
 
@@ -54,13 +60,22 @@ const struct fail *account_find(struct context *cx, const char *text,
 /* Is it one that nobody may sign in to? */
 bool account_closed(const struct account *account);
 
-/* store_decide functions.  The first two take a struct ban, the others the new
- * role. */
+/* store_decide functions.  The first two take a struct ban, the next two the
+ * new role and name, the last two a struct proven.  An erased account is a
+ * tombstone: the id stays, since the books of other services name it, the
+ * person goes, and the address may be used anew. */
 const struct fail *account_ban(struct context *cx, void *rec, const void *arg);
 const struct fail *account_unban(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *account_set_role(struct context *cx, void *rec,
 				    const void *arg);
+
+const struct fail *account_set_name(struct context *cx, void *rec,
+				    const void *arg);
+const struct fail *account_set_password(struct context *cx, void *rec,
+					const void *arg);
+const struct fail *account_erase(struct context *cx, void *rec,
+				 const void *arg);
 
 /* One @ between a local part of up to 64 bytes and a domain with a dot, in
  * 254 bytes of ASCII without spaces (RFC 5321 4.5.3.1): member is a text. */

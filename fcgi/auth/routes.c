@@ -5,18 +5,17 @@
 #include "handlers.h"
 #include "password.h"
 
+#define WRONG "Invalid credentials"
+
 struct credentials {
 	const char *email, *password, *name;
 };
 
-/* Any password may be tried at sign-in: what is too short is just wrong. */
 static const struct field signin_body[] = {
 	FIELD(struct credentials, email, "email", FIELD_TEXT,
 	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 1, .max = 254,
 	      .msg = "Bad Email"),
-	FIELD(struct credentials, password, "password", FIELD_TEXT,
-	      .flags = FIELD_REQUIRED, .min = 1, .max = 1024,
-	      .msg = "Bad Password"),
+	BODY_PASSWORD(struct credentials),
 	{0},
 };
 
@@ -24,11 +23,8 @@ static const struct field signup_body[] = {
 	FIELD(struct credentials, email, "email", FIELD_TEXT,
 	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 3, .max = 254,
 	      .valid = account_email_valid, .msg = "Bad Email"),
-	FIELD(struct credentials, password, "password", FIELD_TEXT,
-	      .flags = FIELD_REQUIRED, .min = 8, .max = 128,
-	      .msg = "Bad Password"),
-	FIELD(struct credentials, name, "name", FIELD_TEXT, .flags = FIELD_TRIM,
-	      .min = 1, .max = 100, .msg = "Bad Name"),
+	BODY_NEW_PASSWORD(struct credentials, password, "password"),
+	BODY_NAME(struct credentials, 0),
 	{0},
 };
 
@@ -52,6 +48,13 @@ const struct route auth_routes[] = {
 	{POST, "/api/users/:id/ban", ban_user, ADMIN, .body = ban_body,
 	 .body_size = sizeof(struct ban_body), .body_optional = true},
 	{POST, "/api/users/:id/unban", unban_user, ADMIN},
+	{PUT, "/api/users/me", change_name, SIGNED_IN, .body = name_body,
+	 .body_size = sizeof(struct name_body)},
+	{PUT, "/api/users/me/password", change_password, SIGNED_IN,
+	 .body = password_body, .body_size = sizeof(struct password_body)},
+	{GET, "/api/users/me/export", export_me, SIGNED_IN},
+	{DELETE, "/api/users/me", erase_me, SIGNED_IN, .body = erase_body,
+	 .body_size = sizeof(struct password_body)},
 	{GET, "/api/users/sessions", list_sessions, SIGNED_IN},
 	{DELETE, "/api/users/sessions", end_other_sessions, SIGNED_IN},
 	{DELETE, "/api/users/sessions/:id", end_session, SIGNED_IN},
@@ -71,6 +74,12 @@ set_cookies(struct request *rq, const char *access, int access_life,
 				       "; Max-Age=%d; Secure; HttpOnly; "
 				       "SameSite=Strict",
 			refresh, refresh_life);
+}
+
+void
+clear_cookies(struct request *rq)
+{
+	set_cookies(rq, "", 0, "", 0);
 }
 
 /* Answers with the account, and with cookies for who is signed in so. */
@@ -116,17 +125,20 @@ own_account(struct request *rq, struct account *ret)
 static const struct fail *
 start_session(struct request *rq, int status, struct account *account)
 {
+	const char *password = account->password, *token;
 	const struct fail *fail;
-	const char *token;
 
 	TRY(check_open(rq->cx, account));
 	/* Who signs in anew leaves the session that the browser had. */
 	TRY(session_sign_out(rq->cx, http_cookie(rq, REFRESH_COOKIE)));
 	TRY(session_start(rq->cx, account->head.id,
 			  http_header(rq, "User-Agent"), &token));
-	/* A ban since then found no session to end: so look again. */
+	/* A ban or a new password since then found no session to end: so look
+	 * again. */
 	TRY(store_get(rq->cx, &user_kind, account->head.id, account));
 	fail = check_open(rq->cx, account);
+	if (fail == NULL && strcmp(account->password, password) != 0)
+		fail = fail_bad_request(rq->cx->arena, WRONG);
 	if (fail != NULL) {
 		TRY(session_sign_out(rq->cx, token));
 		return fail;
@@ -168,7 +180,7 @@ sign_in(struct request *rq)
 	/* Unknown address or wrong password: same time, same answer. */
 	TRY(password_check(rq->cx, account.password, c->password, &right));
 	if (!right)
-		return fail_bad_request(rq->cx->arena, "Invalid credentials");
+		return fail_bad_request(rq->cx->arena, WRONG);
 	return start_session(rq, 200, &account);
 }
 
@@ -178,7 +190,7 @@ sign_out(struct request *rq)
 	const char *token = http_cookie(rq, REFRESH_COOKIE);
 
 	/* The browser forgets it all even when the database is away. */
-	set_cookies(rq, "", 0, "", 0);
+	clear_cookies(rq);
 	TRY(session_sign_out(rq->cx, token));
 	return http_reply(rq, 200, json_new_object(rq->cx->arena));
 }
