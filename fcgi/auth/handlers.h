@@ -21,6 +21,13 @@
 /* routes.c.  The caller's account; 401 when it is gone, 403 when banned. */
 const struct fail *own_account(struct request *rq, struct account *ret);
 
+/* Is that the account's password?  *ret_right is false for an account that is
+ * not there (password NULL), after as long.  429 when it was tried too often;
+ * key is the address's that was typed. */
+const struct fail *try_password(struct request *rq, const char *key,
+				const struct account *account,
+				const char *password, bool *ret_right);
+
 /* Has the browser forget who is signed in. */
 void clear_cookies(struct request *rq);
 

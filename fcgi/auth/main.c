@@ -7,11 +7,19 @@
 #include "model.h"
 #include "password.h"
 #include "session.h"
+#include "throttle.h"
 
 #define SWEEP_EVERY 3600000 /* ms */
 
+static void
+sweep(struct context *cx)
+{
+	session_sweep(cx);
+	throttle_sweep(cx);
+}
+
 static struct task auth_sweep = {
-	.name = "sweep", .every = SWEEP_EVERY, .run = session_sweep};
+	.name = "sweep", .every = SWEEP_EVERY, .run = sweep};
 
 /* The operator's word: the only way to become an admin. */
 struct order {
@@ -47,7 +55,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {&user_kind, &session_kind,
-						   NULL};
+						   &throttle_kind, NULL};
 	static struct task *const tasks[] = {&auth_sweep, NULL};
 	static struct service auth = {
 		.name = "auth",

@@ -119,7 +119,8 @@ check_password(struct request *rq, const char *password,
 	bool right;
 
 	TRY(own_account(rq, ret_account));
-	TRY(password_check(rq->cx, ret_account->password, password, &right));
+	TRY(try_password(rq, ret_account->email_key, ret_account, password,
+			 &right));
 	if (!right)
 		return fail_field(rq->cx->arena, NULL, "password",
 				  "Wrong password");

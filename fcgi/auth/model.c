@@ -61,8 +61,8 @@ const struct kind user_kind = {
 	.indexes = indexes,
 };
 
-static const char *
-key(struct arena *a, const char *email)
+const char *
+account_key(struct arena *a, const char *email)
 {
 	char *s = arena_strdup(a, email);
 
@@ -76,14 +76,14 @@ account_by_email(struct context *cx, const char *email, struct account *ret)
 {
 	bson_t *filter = bson_new();
 
-	BSON_APPEND_UTF8(filter, "emailKey", key(cx->arena, email));
+	BSON_APPEND_UTF8(filter, "emailKey", account_key(cx->arena, email));
 	return store_find_one(cx, &user_kind, filter, ret);
 }
 
 const struct fail *
 account_add(struct context *cx, struct account *account)
 {
-	account->email_key = key(cx->arena, account->email);
+	account->email_key = account_key(cx->arena, account->email);
 	return store_add(cx, &user_kind, account);
 }
 

@@ -34,6 +34,9 @@ struct ban {
 extern const struct kind user_kind;
 extern const struct route auth_routes[];
 
+/* What an e-mail address is found and counted by: in lower case. */
+const char *account_key(struct arena *a, const char *email);
+
 /* The account of an e-mail address, whatever its case; 404 when unknown. */
 const struct fail *account_by_email(struct context *cx, const char *email,
 				    struct account *ret);

@@ -4,6 +4,7 @@
 
 #include "handlers.h"
 #include "password.h"
+#include "throttle.h"
 
 #define WRONG "Invalid credentials"
 
@@ -166,6 +167,17 @@ sign_up(struct request *rq)
 	return start_session(rq, 201, &account);
 }
 
+const struct fail *
+try_password(struct request *rq, const char *key, const struct account *account,
+	     const char *password, bool *ret_right)
+{
+	struct throttle t;
+
+	TRY(throttle_enter(rq->cx, key, http_client(rq), &t));
+	TRY(password_check(rq->cx, account->password, password, ret_right));
+	return throttle_leave(rq->cx, &t, *ret_right);
+}
+
 static const struct fail *
 sign_in(struct request *rq)
 {
@@ -177,8 +189,8 @@ sign_in(struct request *rq)
 	fail = account_by_email(rq->cx, c->email, &account);
 	if (fail != NULL && fail->status != 404)
 		return fail;
-	/* Unknown address or wrong password: same time, same answer. */
-	TRY(password_check(rq->cx, account.password, c->password, &right));
+	TRY(try_password(rq, account_key(rq->cx->arena, c->email), &account,
+			 c->password, &right));
 	if (!right)
 		return fail_bad_request(rq->cx->arena, WRONG);
 	return start_session(rq, 200, &account);
