@@ -15,7 +15,7 @@ enum { ADDRESS, ACCOUNT }; /* of struct throttle's by */
 static const struct limits {
 	int64_t free;
 	int64_t longest; /* ms */
-} limits_of[] = {[ADDRESS] = {100, 60000}, [ACCOUNT] = {5, 900000}};
+} limits_of[] = {[ADDRESS] = {100, 60000}, [ACCOUNT] = {10, 900000}};
 
 struct counter {
 	struct head head; /* id: of a hash of what is counted */

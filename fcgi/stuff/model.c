@@ -18,7 +18,7 @@ static const struct field fields[] = {
 	FIELD(struct stuff, order_id, "orderId", FIELD_ID),
 	FIELD(struct stuff, status, "status", FIELD_TEXT),
 	FIELD(struct stuff, file, "file", FIELD_TEXT),
-	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT),
+	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT, .flags = FIELD_OMIT),
 	FIELD(struct stuff, seller_rev, "sellerRev", FIELD_INT,
 	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
