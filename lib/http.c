@@ -456,6 +456,7 @@ serve(struct request *rq)
 	TRY(check_origin(rq));
 	TRY(unread);
 	TRY(check_access(rq));
+	FAILPOINT("admitted");
 	TRY(parse_body(rq, body, len));
 	TRY(parse_query(rq));
 	return rq->route->handler(rq);

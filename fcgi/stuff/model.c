@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "failpoint.h"
 #include "standing.h"
 
 #define BATCH 100 /* of a seller's listings at once */
@@ -205,6 +206,8 @@ follow_seller(struct context *cx, void *rec, const void *arg)
 const struct fail *
 stuff_check_seller(struct context *cx, struct stuff *stuff)
 {
+	if (GUARD_OFF("look-again"))
+		return NULL;
 	return store_change(cx, &stuff_kind, stuff->head.id, follow_seller,
 			    NULL, stuff);
 }
