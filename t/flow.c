@@ -600,5 +600,5 @@ void
 some_trade(int n)
 {
 	orders_wanted = trade.orders + n;
-	CU_ASSERT(eventually(60000, traded, NULL));
+	CU_ASSERT(eventually(240000, traded, NULL));
 }

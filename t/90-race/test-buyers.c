@@ -61,7 +61,7 @@ static void
 one_of_many(void)
 {
 	struct crowd *c = &crowd;
-	int n = rounds(300);
+	int n = rounds(200);
 
 	for (int i = 0; i < BUYERS; i++)
 		buyer_make(&c->buyers[i]);
