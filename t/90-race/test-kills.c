@@ -102,7 +102,7 @@ expiration(void)
 	stack_restart("orders", NULL);
 }
 
-/* --- negative controls ----------------------------------------------------------- */
+/* --- negative controls --- */
 
 struct deal {
 	struct buyer seller, alice;
