@@ -28,6 +28,8 @@ enum field_flags {
 	FIELD_HIDDEN = 2,   /* never shown: not written to JSON */
 	FIELD_TRIM = 4,	    /* white space around a text is taken off */
 	FIELD_ZERO = 8,	    /* an int whose 0 is a value: stands as 0 */
+	FIELD_OR_NULL =
+		16, /* a record that is absent when its first field is */
 };
 
 /* A table of these describes a struct; one with a NULL name ends it. */
