@@ -17,6 +17,7 @@
 
 #define CONNECT_TIMEOUT 2000 /* ms */
 #define MAX_REPLY 65536
+#define MAX_KEYS 10
 #define INTENTS "/v1/payment_intents"
 /* What an intent looks like depends on it, so it is not left to the account's
  * settings. */
@@ -64,8 +65,7 @@ gateway_open(const char *base_, const char *key_)
 
 	if (!plain && strncmp(base_, "https://", 8) != 0)
 		return "STRIPE_API_BASE is not https://HOST";
-	if (plain && !is_loopback(base_) &&
-	    strncmp(key_, "sk_test_", 8) != 0)
+	if (plain && !is_loopback(base_) && strncmp(key_, "sk_test_", 8) != 0)
 		return "STRIPE_API_BASE must be https:// for a live key";
 	for (const char *p = key_; *p != '\0'; p++)
 		if (!isgraph((unsigned char)*p))
@@ -138,7 +138,7 @@ struct call {
 	const char *form; /* NULL: GET */
 	long status;	  /* HTTP; 0: no answer */
 	CURLcode code;
-	bool replayed; /* an earlier call's answer, kept under the key */
+	bool replayed;	   /* an earlier call's answer, kept under the key */
 	json_object *json; /* NULL when it isn't JSON */
 };
 
@@ -186,9 +186,9 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	if (c->code != CURLE_OK)
 		return;
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
-	c->replayed = curl_easy_header(curl, "Idempotent-Replayed", 0,
-				       CURLH_HEADER, -1,
-				       &replayed) == CURLHE_OK;
+	c->replayed =
+		curl_easy_header(curl, "Idempotent-Replayed", 0, CURLH_HEADER,
+				 -1, &replayed) == CURLHE_OK;
 	c->json = json_read(a, line->body, line->len);
 }
 
@@ -197,12 +197,15 @@ post(struct arena *a, struct call *c)
 {
 	const char *k = arena_printf(a, "%s-%s", c->what, c->order_id);
 
-	exchange(a, c, GUARD_OFF("gateway-key") ? NULL : k);
 	/* The gateway keeps a failure of its own under the key for a day, and
-	 * answers so all that time: the key is spent.  Without one the call is
-	 * safe too, see gateway.h; a key saves what would be made twice. */
-	if (c->replayed && c->status >= 500)
-		exchange(a, c, NULL);
+	 * answers so all that time: then that key is spent.  The next ones come
+	 * in order, so that a lost reply is found again under the same. */
+	for (int i = 2; i <= MAX_KEYS; i++) {
+		exchange(a, c, GUARD_OFF("gateway-key") ? NULL : k);
+		if (!c->replayed || c->status < 500)
+			break;
+		k = arena_printf(a, "%s-%s-%d", c->what, c->order_id, i);
+	}
 }
 
 static struct gateway_reply
@@ -274,8 +277,7 @@ look(struct arena *a, const struct call *after, const char *intent)
 }
 
 static struct gateway_reply
-act(struct arena *a, const char *order_id, const char *intent,
-    const char *verb)
+act(struct arena *a, const char *order_id, const char *intent, const char *verb)
 {
 	struct call c = {
 		.what = verb,
@@ -357,8 +359,8 @@ struct gateway_reply
 gateway_create(struct arena *a, const char *order_id, int64_t amount,
 	       const char *method)
 {
-	struct call c = {.what = "intent", .order_id = order_id,
-			 .path = INTENTS};
+	struct call c = {
+		.what = "intent", .order_id = order_id, .path = INTENTS};
 	json_object *error, *priced;
 	struct gateway_reply r;
 
