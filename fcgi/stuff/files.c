@@ -14,7 +14,7 @@
 
 #define RESERVE 64	  /* pieces that a note allows at a time */
 #define BEAT_EVERY 5000	  /* ms, between two signs of life */
-#define SWEEP_EVERY 10000 /* ms */
+#define SWEEP_EVERY 10000 /* ms; with short leases, four times in one */
 #define SWEEP_LIMIT 100	  /* notes in one sweep */
 #define BATCH 64	  /* pieces that are deleted at once */
 #define USER_UPLOADS 3	  /* at once */
@@ -266,6 +266,8 @@ files_check(struct context *cx, const char *id)
 	bson_destroy(&filter);
 	if (fail == NULL && n == 0 && !GUARD_OFF("file-check"))
 		return given_up(cx);
+	if (n > 0)
+		FAILPOINT("file checked");
 	return fail;
 }
 
@@ -758,3 +760,11 @@ sweep(struct context *cx)
 }
 
 struct task files_sweep = {.name = "files", .every = SWEEP_EVERY, .run = sweep};
+
+const char *
+files_open(void)
+{
+	if (lease * 250 < SWEEP_EVERY)
+		files_sweep.every = lease * 250;
+	return NULL;
+}

@@ -38,6 +38,7 @@ struct file {
 extern const struct kind files_kind, files_chunks_kind, files_uploads_kind;
 extern const struct setting files_settings[];
 extern struct task files_sweep;
+const char *files_open(void); /* a service's open */
 
 /*
  * Reads the request's body into a new file for a listing.  Sets ret's size and

@@ -16,6 +16,7 @@ main(void)
 		.kinds = kinds,
 		.tasks = tasks,
 		.settings = files_settings,
+		.open = files_open,
 	};
 
 	return service_main(&stuff);
