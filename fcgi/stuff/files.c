@@ -116,15 +116,13 @@ id_at(const bson_t *doc, const char *name, char id[ID_SIZE])
 /* Changes the note on a file in that state (and, if not 0, of that beat).
  * *ret_was is whether there is one. */
 static const struct fail *
-note(struct context *cx, const char *id, const char *state, int64_t beat,
-     const bson_t *set, bool *ret_was)
+note(struct context *cx, mongoc_collection_t *c, const char *id,
+     const char *state, int64_t beat, const bson_t *set, bool *ret_was)
 {
 	bson_t filter = BSON_INITIALIZER, update = BSON_INITIALIZER, reply;
-	mongoc_collection_t *c;
 	bson_error_t error;
 	bool ok;
 
-	TRY(store_collection(cx, UPLOADS, &c));
 	append_id(&filter, "_id", id);
 	BSON_APPEND_UTF8(&filter, "state", state);
 	if (beat != 0)
@@ -144,10 +142,12 @@ note_state(struct context *cx, const char *id, const char *from, int64_t beat,
 	   const char *to, bool *ret_was)
 {
 	bson_t set = BSON_INITIALIZER;
+	mongoc_collection_t *c;
 	const struct fail *fail;
 
+	TRY(store_collection(cx, UPLOADS, &c));
 	BSON_APPEND_UTF8(&set, "state", to);
-	fail = note(cx, id, from, beat, &set, ret_was);
+	fail = note(cx, c, id, from, beat, &set, ret_was);
 	bson_destroy(&set);
 	return fail;
 }
@@ -163,7 +163,8 @@ given_up(struct context *cx)
 
 /* Still alive, and about to write up to that many pieces. */
 static const struct fail *
-note_beat(struct context *cx, const char *id, int64_t chunks)
+note_beat(struct context *cx, mongoc_collection_t *c, const char *id,
+	  int64_t chunks)
 {
 	bson_t set = BSON_INITIALIZER;
 	const struct fail *fail;
@@ -171,7 +172,7 @@ note_beat(struct context *cx, const char *id, int64_t chunks)
 
 	BSON_APPEND_DATE_TIME(&set, "beat", clock_now());
 	BSON_APPEND_INT64(&set, "chunks", chunks);
-	fail = note(cx, id, WRITING, 0, &set, &was);
+	fail = note(cx, c, id, WRITING, 0, &set, &was);
 	bson_destroy(&set);
 	if (fail == NULL && !was)
 		return given_up(cx);
@@ -289,6 +290,7 @@ files_settle(struct context *cx, const char *id, bool given)
 struct upload {
 	uint8_t piece[FILES_CHUNK];
 	bson_t *doc;
+	mongoc_collection_t *chunks, *uploads; /* the arena's */
 };
 
 static void
@@ -315,6 +317,7 @@ static const struct fail *
 write_piece(struct context *cx, struct upload *u, const char *id, int32_t n,
 	    size_t len)
 {
+	bson_error_t error;
 	bson_oid_t oid;
 
 	bson_reinit(u->doc);
@@ -324,7 +327,10 @@ write_piece(struct context *cx, struct upload *u, const char *id, int32_t n,
 	BSON_APPEND_INT32(u->doc, "n", n);
 	BSON_APPEND_BINARY(u->doc, "data", BSON_SUBTYPE_BINARY, u->piece,
 			   (uint32_t)len);
-	return insert(cx, CHUNKS, u->doc);
+	if (!mongoc_collection_insert_one(u->chunks, u->doc, NULL, NULL,
+					  &error))
+		return store_failed(cx, &error);
+	return NULL;
 }
 
 static const struct fail *
@@ -362,6 +368,9 @@ receive(struct request *rq, const char *id, const char *stuff_id,
 
 	if (u == NULL)
 		return fail_unavailable(cx->arena, "Out of memory", "malloc");
+	/* Once: what a piece took of the arena would grow with the file. */
+	TRY(store_collection(cx, CHUNKS, &u->chunks));
+	TRY(store_collection(cx, UPLOADS, &u->uploads));
 	crypto_hash_sha256_init(&state);
 	for (int32_t n = 0; rq->received < rq->length; n++) {
 		size_t len;
@@ -370,7 +379,7 @@ receive(struct request *rq, const char *id, const char *stuff_id,
 		crypto_hash_sha256_update(&state, u->piece, len);
 		if (n >= reserved || clock_monotonic() >= next_beat) {
 			reserved = n + RESERVE;
-			TRY(note_beat(cx, id, reserved));
+			TRY(note_beat(cx, u->uploads, id, reserved));
 			next_beat = clock_monotonic() + BEAT_EVERY;
 		}
 		TRY(write_piece(cx, u, id, n, len));
@@ -383,7 +392,7 @@ receive(struct request *rq, const char *id, const char *stuff_id,
 	TRY(write_file(cx, id, stuff_id, file));
 	FAILPOINT("file");
 	/* The lease of what was slow to end starts anew. */
-	return note_beat(cx, id, reserved);
+	return note_beat(cx, u->uploads, id, reserved);
 }
 
 const struct fail *
@@ -413,8 +422,9 @@ files_receive(struct request *rq, const char *stuff_id, struct file *ret,
 
 struct reader {
 	char id[ID_SIZE];
-	int64_t size;		 /* of the file */
-	int64_t first, count;	 /* the bytes that are wanted */
+	int64_t size;	      /* of the file */
+	int64_t first, count; /* the bytes that are wanted */
+	mongoc_collection_t *chunks;
 	mongoc_cursor_t *cursor; /* holds the piece */
 	const uint8_t *piece;
 	uint32_t len;
@@ -435,19 +445,18 @@ read_piece(struct context *cx, struct reader *r, int64_t n)
 {
 	int64_t left = r->size - n * FILES_CHUNK;
 	bson_t filter = BSON_INITIALIZER, opts = BSON_INITIALIZER;
-	mongoc_collection_t *c;
 	bson_error_t error;
 	bson_subtype_t subtype;
 	const bson_t *doc;
 	bson_iter_t i;
 
-	TRY(store_collection(cx, CHUNKS, &c));
 	append_id(&filter, "files_id", r->id);
 	BSON_APPEND_INT32(&filter, "n", (int32_t)n);
 	BSON_APPEND_INT64(&opts, "limit", 1);
 	BSON_APPEND_BOOL(&opts, "singleBatch", true);
 	close_reader(r);
-	r->cursor = mongoc_collection_find_with_opts(c, &filter, &opts, NULL);
+	r->cursor = mongoc_collection_find_with_opts(r->chunks, &filter, &opts,
+						     NULL);
 	bson_destroy(&filter);
 	bson_destroy(&opts);
 	if (!mongoc_cursor_next(r->cursor, &doc)) {
@@ -529,8 +538,10 @@ files_send(struct request *rq, const char *id, const struct file *file)
 	http_set_header(rq, "Content-Security-Policy",
 			"default-src 'none'; sandbox");
 	/* While there still is a status to say it with. */
-	if (!head)
+	if (!head) {
+		TRY(store_collection(cx, CHUNKS, &r->chunks));
 		TRY(read_piece(cx, r, r->first / FILES_CHUNK));
+	}
 	return http_reply_stream(rq, part == RANGE_PART ? 206 : 200, file->type,
 				 r->count, send_pieces, r);
 }
