@@ -73,6 +73,7 @@ count_tests() {
     while read -r what number; do
         case $what in
         PASS | XFAIL) step_passed=$((step_passed + number)) ;;
+        SKIP) skipped=$((skipped + number)) ;;
         *) step_failed=$((step_failed + number)) ;;
         esac
     done < <(sed -n 's/^# \(PASS\|XFAIL\|FAIL\|XPASS\|ERROR\|SKIP\): *\([0-9]\+\)$/\1 \2/p' "$1")
