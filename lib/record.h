@@ -28,8 +28,8 @@ enum field_flags {
 	FIELD_HIDDEN = 2,   /* never shown: not written to JSON */
 	FIELD_TRIM = 4,	    /* white space around a text is taken off */
 	FIELD_ZERO = 8,	    /* an int whose 0 is a value: stands as 0 */
-	FIELD_OR_NULL =
-		16, /* a record that is absent when its first field is */
+	FIELD_OMIT = 16,    /* not shown as null: left out when absent */
+	FIELD_OR_NULL = 32, /* a record, absent when its first field is */
 };
 
 /* A table of these describes a struct; one with a NULL name ends it. */

@@ -25,6 +25,11 @@ struct stuff {
 	struct file file;	/* what is sold */
 	char file_id[ID_SIZE];	/* where it is */
 	char buyer_id[ID_SIZE]; /* who may have it, while it is sold */
+	/* Its seller's state, banned or erased, while it is unsold: nobody but
+	 * admins finds it, nobody can buy it.  And what that is known from:
+	 * rev of the seller's struct standing. */
+	const char *hidden;
+	int64_t seller_rev;
 	int64_t created_at;
 	bool untold; /* not stored: this change is not published */
 };
@@ -39,6 +44,7 @@ struct stuff_search {
 	const char *text;
 	int64_t min, max; /* price in cents; max -1: no bound */
 	const char *seller, *status;
+	bool hidden_too;
 	const struct page *page;
 };
 
@@ -76,6 +82,13 @@ const struct fail *stuff_may_put(struct context *cx, const struct stuff *s,
  * on before this is saved after it. */
 const struct fail *stuff_current_file(struct context *cx, const char *id,
 				      bool fence, char ret[ID_SIZE]);
+
+/* After an insert: what was heard of its seller in between counts. */
+const struct fail *stuff_check_seller(struct context *cx, struct stuff *stuff);
+
+/* Brings all unsold listings of the user that the event is on up to date. */
+const struct fail *stuff_follow_seller(struct context *cx, void *none,
+				       const void *event);
 
 /* store_decide functions; see store_change().  The first takes a struct
  * stuff_edit, the second the struct user who asks, the third a struct

@@ -15,7 +15,8 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\"}"
+	"\"status\":\"reserved\",\"file\":{\"size\":9," \
+	"\"sha256\":\"x\"},\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
 	"\"userId\":\"" ID2 "\",\"expiresAt\":\"2026-01-31T09:00:00.000Z\","   \
@@ -23,7 +24,7 @@
 #define PAYMENT                                                       \
 	"{\"id\":\"" ID1 "\",\"orderId\":\"" ID2 "\",\"amount\":500," \
 	"\"status\":\"failed\",\"reason\":\"declined\"}"
-#define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\"}"
+#define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\",\"validAfter\":7}"
 #define EXPIRATION "{\"orderId\":\"" ID1 "\"}"
 
 /* A full record for each row of events.def, by its channel. */
@@ -33,6 +34,7 @@ static const struct {
 } rows[] = {
 	{EVENT_USER_BANNED, "user:banned", "user", USER},
 	{EVENT_USER_UNBANNED, "user:unbanned", "user", USER},
+	{EVENT_USER_ERASED, "user:erased", "user", USER},
 	{EVENT_STUFF_CREATED, "stuff:created", "stuff", STUFF},
 	{EVENT_STUFF_UPDATED, "stuff:updated", "stuff", STUFF},
 	{EVENT_STUFF_REMOVED, "stuff:removed", "stuff", STUFF},
@@ -113,6 +115,9 @@ check_stuff(const struct stuff_event *e)
 	TAP_STRING(e->user_id, ID2);
 	TAP_STRING(e->order_id, ID3);
 	TAP_STRING(e->status, "reserved");
+	TAP_INT(e->file.size, 9);
+	TAP_STRING(e->file.sha256, "x");
+	TAP_STRING(e->hidden, "banned");
 }
 
 static void
@@ -143,6 +148,7 @@ check_user(const struct user_event *e)
 {
 	TAP_STRING(e->id, ID1);
 	TAP_STRING(e->reason, "spam");
+	TAP_INT(e->valid_after, 7);
 }
 
 static void
@@ -335,7 +341,13 @@ test_channel_mismatch(void)
 static bool
 is_required(const char *name)
 {
-	return strcmp(name, "reason") != 0 && (strcmp(name, "orderId") != 0);
+	static const char *const optional[] = {"reason", "orderId", "hidden",
+					       "validAfter"};
+
+	for (size_t i = 0; i < COUNT(optional); i++)
+		if (strcmp(name, optional[i]) == 0)
+			return false;
+	return true;
 }
 
 /* Data without each of its members: named if it is required.  Only stuff has
