@@ -120,17 +120,38 @@ buyer_make(struct buyer *b)
 	arena_free(a);
 }
 
+const struct answer *
+buyer_uploads(const struct buyer *b, const char *stuff_id)
+{
+	char path[64], cookie[1100];
+	const char *params[] = {"REQUEST_METHOD=PUT",
+				path,
+				"REQUEST_ID=test",
+				"CONTENT_TYPE=text/plain",
+				"CONTENT_LENGTH=9",
+				cookie,
+				NULL};
+
+	snprintf(path, sizeof(path), "SCRIPT_NAME=/api/stuff/%s/file",
+		 stuff_id);
+	snprintf(cookie, sizeof(cookie), "HTTP_COOKIE=__Host-session=%s",
+		 b->token);
+	return fcgi_ask("stuff", params, "all of it", 9);
+}
+
 char *
 buyer_lists(const struct buyer *b, int64_t price)
 {
-	char body[128];
+	char body[128], *id;
 	const struct answer *a;
 
 	snprintf(body, sizeof(body), "{\"title\":\"Notes\",\"price\":%lld}",
 		 (long long)price);
 	a = fcgi_call("stuff", "POST", "/api/stuff", body, b->token);
 	TAP_INT(a->status, 201);
-	return strdup(a->status == 201 ? answer_text(a, "id") : "");
+	id = strdup(a->status == 201 ? answer_text(a, "id") : "");
+	TAP_INT(buyer_uploads(b, id)->status, 200);
+	return id;
 }
 
 const struct answer *
@@ -532,7 +553,8 @@ trade_once(const struct buyer *seller, const struct buyer *b, unsigned what)
 
 	snprintf(stuff, sizeof(stuff), "%s",
 		 a->status == 201 ? answer_text(a, "id") : "");
-	if (!answered(a, "stuff", stuff)) {
+	if (!answered(a, "stuff", stuff) ||
+	    buyer_uploads(seller, stuff)->status != 200) {
 		clock_sleep(RETRY_PACE);
 		return;
 	}

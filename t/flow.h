@@ -25,6 +25,9 @@ struct buyer {
 };
 void buyer_make(struct buyer *b);
 
+/* Gives a listing of theirs a small file, without which nobody can buy it. */
+const struct answer *buyer_uploads(const struct buyer *b, const char *stuff_id);
+
 /* As list_stuff(), buy() and pay(), over the services' own sockets.  The
  * answer lasts until the thread asks anew. */
 char *buyer_lists(const struct buyer *b, int64_t price);

@@ -92,6 +92,7 @@ static const struct field copy_fields[] = {
 	FIELD(struct stuff_copy, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
 	FIELD(struct stuff_copy, user_id, "userId", FIELD_ID),
+	FIELD(struct stuff_copy, sha256, "sha256", FIELD_TEXT),
 	{0},
 };
 
@@ -305,6 +306,7 @@ stuff_copy_put(struct context *cx, void *rec, const void *arg)
 	copy->hidden = stuff->hidden;
 	copy->price = stuff->price;
 	memcpy(copy->user_id, stuff->user_id, ID_SIZE);
+	copy->sha256 = stuff->file.sha256;
 	return NULL;
 }
 
@@ -312,6 +314,14 @@ static bool
 removed(const struct stuff_copy *copy)
 {
 	return strcmp(copy->status, "removed") == 0 || copy->hidden != NULL;
+}
+
+static bool
+complete(const void *rec)
+{
+	const struct stuff_copy *copy = rec;
+
+	return copy->sha256 != NULL || removed(copy);
 }
 
 /* What one who came second reads. */
@@ -367,6 +377,17 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	if (strcmp(copy.user_id, user->id) == 0)
 		return fail_bad_request(cx->arena,
 					"You can't buy your own stuff");
+	/* Nor is its file's event there before who saw it uploaded. */
+	if (!complete(&copy))
+		TRY(store_await(cx, &stuff_copy_kind, stuff_id, complete,
+				COPY_WAIT, &copy));
+	if (!complete(&copy))
+		return fail_conflict(cx->arena,
+				     "The stuff has no file yet, so it can't "
+				     "be bought",
+				     0);
+	if (removed(&copy))
+		return fail_not_found(cx->arena);
 	do {
 		int64_t now = clock_now();
 

@@ -53,6 +53,7 @@ struct stuff_copy {
 	const char *hidden; /* its seller is banned or gone; else NULL */
 	int64_t price;
 	char user_id[ID_SIZE];
+	const char *sha256; /* of its file; NULL: it has none */
 };
 
 extern const struct kind order_kind, stuff_copy_kind;
@@ -65,7 +66,8 @@ extern struct task orders_sweep;
 
 /*
  * BUY: holds the listing for user, or says who may not: 404 no such stuff, 400
- * own stuff, 409 held or sold.  The holder who asks again gets the same order.
+ * own stuff, 409 held, sold or without a file.  The holder who asks again gets
+ * the same order.
  */
 const struct fail *order_buy(struct context *cx, const char *stuff_id,
 			     const struct user *user, struct order *ret);

@@ -15,7 +15,8 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\",\"hidden\":\"banned\"}"
+	"\"status\":\"reserved\",\"file\":{\"size\":9," \
+	"\"sha256\":\"x\"},\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
 	"\"userId\":\"" ID2 "\",\"expiresAt\":\"2026-01-31T09:00:00.000Z\","   \
@@ -114,6 +115,8 @@ check_stuff(const struct stuff_event *e)
 	TAP_STRING(e->user_id, ID2);
 	TAP_STRING(e->order_id, ID3);
 	TAP_STRING(e->status, "reserved");
+	TAP_INT(e->file.size, 9);
+	TAP_STRING(e->file.sha256, "x");
 	TAP_STRING(e->hidden, "banned");
 }
 
