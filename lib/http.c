@@ -195,6 +195,15 @@ reply_fail(struct request *rq, const struct fail *fail)
 	http_reply(rq, fail->status, o);
 }
 
+/* Is it what a part of the pattern stands for? */
+static bool
+part_valid(const char *pattern, size_t len, const char *part)
+{
+	if (len == 5 && memcmp(pattern, ":code", len) == 0)
+		return *part != '\0' && strlen(part) <= HTTP_MAX_CODE;
+	return id_valid(part);
+}
+
 /* Does path match pattern?  Its ":id" parts are stored in params. */
 static bool
 matches(struct arena *a, const char *pattern, const char *path,
@@ -206,11 +215,12 @@ matches(struct arena *a, const char *pattern, const char *path,
 		size_t want = strcspn(pattern, "/"), have = strcspn(path, "/");
 
 		if (*pattern == ':') {
-			const char *id = arena_strndup(a, path, have);
+			const char *part = arena_strndup(a, path, have);
 
-			if (!id_valid(id) || n == HTTP_MAX_PARAMS)
+			if (!part_valid(pattern, want, part) ||
+			    n == HTTP_MAX_PARAMS)
 				return false;
-			params[n++] = id;
+			params[n++] = part;
 		} else if (want != have || memcmp(pattern, path, want) != 0) {
 			return false;
 		}
@@ -478,6 +488,15 @@ serve_probe(struct request *rq)
 	return true;
 }
 
+/* A code in the path is worth money: it stays out of the log. */
+static const char *
+logged_path(const struct request *rq)
+{
+	return rq->route != NULL && strstr(rq->route->path, ":code") != NULL
+		       ? rq->route->path
+		       : rq->path;
+}
+
 void
 http_serve(struct context *cx, FCGX_Request *fcgi)
 {
@@ -505,7 +524,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi)
 	FAILPOINT("answering");
 	send_reply(&rq);
 	LOG(rq.status >= 500 ? LOG_ERROR : LOG_INFO, "request",
-	    LOG_TEXT("method", rq.method), LOG_TEXT("path", rq.path),
+	    LOG_TEXT("method", rq.method), LOG_TEXT("path", logged_path(&rq)),
 	    LOG_NUMBER("status", rq.status),
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),

@@ -15,7 +15,8 @@
 #define HTTP_MAX_QUERY 4096
 #define HTTP_MAX_HEADER 8192 /* one header's value */
 #define HTTP_MAX_BODY 65536
-#define HTTP_MAX_PARAMS 2 /* ":id" parts of a path */
+#define HTTP_MAX_PARAMS 2 /* ":id" and ":code" parts of a path */
+#define HTTP_MAX_CODE 64
 
 #define HTTP_PAGE_DEFAULT 20
 #define HTTP_PAGE_MAX 100
@@ -32,7 +33,8 @@ struct request;
 typedef const struct fail *(*http_handler)(struct request *rq);
 
 /* A row of a service's table.  A HEAD request is answered as GET, without the
- * body.  A path's ":id" parts match a well-formed id (else 404). */
+ * body.  A path's ":id" parts match a well-formed id (else 404), a ":code" any
+ * text of up to HTTP_MAX_CODE bytes, which is kept out of the log. */
 struct route {
 	enum method method;
 	const char *path; /* "/api/orders/:id"; NULL ends the table */
@@ -57,7 +59,7 @@ struct request {
 	FCGX_Request *fcgi;
 	const struct route *route;
 	const char *method, *path;
-	const char *params[HTTP_MAX_PARAMS]; /* the path's ":id" parts */
+	const char *params[HTTP_MAX_PARAMS]; /* those parts of the path */
 	const void *body, *query;	     /* see struct route */
 	uint64_t given; /* bit i: the body's (or else query's) field i was there
 			 */
