@@ -29,6 +29,7 @@ static const struct field order_stuff_fields[] = {
 	FIELD(struct order_stuff, title, "title", FIELD_TEXT),
 	FIELD(struct order_stuff, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
+	FIELD(struct order_stuff, seller_id, "sellerId", FIELD_ID),
 	{0},
 };
 
@@ -322,6 +323,7 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 		memcpy(ret->user_id, user->id, ID_SIZE);
 		memcpy(ret->slot, stuff_id, ID_SIZE);
 		memcpy(ret->stuff.id, stuff_id, ID_SIZE);
+		memcpy(ret->stuff.seller_id, copy.user_id, ID_SIZE);
 		fail = store_add(cx, &order_kind, ret);
 		if (fail == NULL)
 			break;

@@ -32,6 +32,7 @@ struct order_stuff { /* as it was when BUY was clicked */
 	char id[ID_SIZE];
 	const char *title;
 	int64_t price;
+	char seller_id[ID_SIZE];
 };
 
 struct order {
