@@ -7,11 +7,15 @@ static const char *key, *base;
 
 static const struct setting settings[] = {
 	{.name = "STRIPE_KEY", .text = &key, .min = 1},
-	{.name = "STRIPE_API_BASE", .text = &base,
+	{.name = "STRIPE_API_BASE",
+	 .text = &base,
 	 .fallback = "https://api.stripe.com"},
 	/* Also service.c's: see routes.c on how many may wait. */
-	{.name = "FCGI_WORKERS", .number = &payments_workers, .fallback = "8",
-	 .min = 1, .max = 256},
+	{.name = "FCGI_WORKERS",
+	 .number = &payments_workers,
+	 .fallback = "8",
+	 .min = 1,
+	 .max = 256},
 	{0},
 };
 
@@ -25,8 +29,11 @@ int
 main(void)
 {
 	static const struct kind *const kinds[] = {&payment_kind,
-						   &order_copy_kind, NULL};
-	static struct task *const tasks[] = {&payments_settling, NULL};
+						   &order_copy_kind,
+						   &coupon_kind, &guesses_kind,
+						   NULL};
+	static struct task *const tasks[] = {&payments_settling, &coupons_sweep,
+					     NULL};
 	static struct service payments = {
 		.name = "payments",
 		.routes = payments_routes,

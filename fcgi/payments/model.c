@@ -9,7 +9,7 @@
 
 /* How long after an unknown outcome it is asked again: a quarter of the
  * payment's age, within these. */
-#define AGAIN_MIN 1000	/* ms */
+#define AGAIN_MIN 1000 /* ms */
 #define AGAIN_MAX 60000
 
 _Static_assert(PAYMENT_LEASE > GATEWAY_LONGEST, "a step outlasts its lease");
@@ -19,8 +19,12 @@ static const struct field payment_fields[] = {
 	FIELD(struct payment, order_id, "orderId", FIELD_ID),
 	FIELD(struct payment, user_id, "userId", FIELD_ID,
 	      .flags = FIELD_HIDDEN),
-	FIELD(struct payment, amount, "amount", FIELD_INT,
+	FIELD(struct payment, amount, "amount", FIELD_INT, .flags = FIELD_ZERO),
+	FIELD(struct payment, discount, "discount", FIELD_INT,
 	      .flags = FIELD_ZERO),
+	FIELD(struct payment, coupon, "coupon", FIELD_TEXT),
+	FIELD(struct payment, coupon_id, "couponId", FIELD_ID,
+	      .flags = FIELD_HIDDEN),
 	FIELD(struct payment, currency, "currency", FIELD_TEXT),
 	FIELD(struct payment, status, "status", FIELD_TEXT),
 	FIELD(struct payment, reason, "reason", FIELD_TEXT),
@@ -74,6 +78,9 @@ static const struct field copy_fields[] = {
 	STORE_HEAD(struct order_copy),
 	FIELD(struct order_copy, status, "status", FIELD_TEXT),
 	FIELD(struct order_copy, user_id, "userId", FIELD_ID),
+	FIELD(struct order_copy, seller_id, "sellerId", FIELD_ID),
+	FIELD(struct order_copy, stuff_id, "stuffId", FIELD_ID),
+	FIELD(struct order_copy, title, "title", FIELD_TEXT),
 	FIELD(struct order_copy, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
 	FIELD(struct order_copy, expires_at, "expiresAt", FIELD_TIME),
@@ -110,7 +117,10 @@ order_copy_put(struct context *cx, void *rec, const void *arg)
 	copy->status = order->status;
 	copy->price = order->stuff.price;
 	copy->expires_at = order->expires_at;
+	copy->title = order->stuff.title;
 	memcpy(copy->user_id, order->user_id, ID_SIZE);
+	memcpy(copy->seller_id, order->stuff.seller_id, ID_SIZE);
+	memcpy(copy->stuff_id, order->stuff.id, ID_SIZE);
 	return NULL;
 }
 
@@ -143,21 +153,21 @@ payment_in_motion(struct context *cx, const char *behind, int64_t limit,
 static const char *
 request_hash(struct context *cx, const struct payment_request *rq)
 {
-	const char *s = rq->method ? rq->method : "";
 	char *hex = arena_alloc(cx->arena, ID_HASH_SIZE);
+	const char *s =
+		arena_printf(cx->arena, "%s%s%s", rq->method ? rq->method : "",
+			     rq->coupon ? "\n" : "",
+			     rq->coupon ? rq->coupon : "");
 
 	id_hash(hex, s, strlen(s));
 	return hex;
 }
 
 bool
-payment_is_of(const struct payment *p, const struct payment_request *rq)
+payment_is_of(struct context *cx, const struct payment *p,
+	      const struct payment_request *rq)
 {
-	const char *s = rq->method ? rq->method : "";
-	char hex[ID_HASH_SIZE];
-
-	id_hash(hex, s, strlen(s));
-	return strcmp(p->request, hex) == 0 ||
+	return strcmp(p->request, request_hash(cx, rq)) == 0 ||
 	       (rq->idempotency_key != NULL && p->idempotency_key != NULL &&
 		strcmp(p->idempotency_key, rq->idempotency_key) == 0);
 }
@@ -233,8 +243,10 @@ move(struct context *cx, struct payment *p, const char *from, const char *to)
 static const struct fail *
 doom(struct context *cx, struct payment *p, const char *reason)
 {
-	return save(cx, p, &(struct move){.from = p->status, .to = p->status,
-					  .reason = reason});
+	return save(cx, p,
+		    &(struct move){.from = p->status,
+				   .to = p->status,
+				   .reason = reason});
 }
 
 static const struct fail *
@@ -279,9 +291,10 @@ create(struct context *cx, struct payment *p)
 		gateway_confirm(cx->arena, p->order_id, r.intent);
 		FAILPOINT("charged");
 	}
-	TRY(save(cx, p, &(struct move){.from = PAYMENT_AUTHORIZING,
-				       .to = PAYMENT_AUTHORIZING,
-				       .intent = r.intent}));
+	TRY(save(cx, p,
+		 &(struct move){.from = PAYMENT_AUTHORIZING,
+				.to = PAYMENT_AUTHORIZING,
+				.intent = r.intent}));
 	FAILPOINT("intent-saved");
 	return NULL;
 }
@@ -305,7 +318,8 @@ confirm(struct context *cx, struct payment *p)
 			    r.message ? r.message : "The card was declined");
 	case GATEWAY_CANCELLED:
 		return doom(cx, p,
-			    r.message ? r.message : "The payment was cancelled");
+			    r.message ? r.message
+				      : "The payment was cancelled");
 	case GATEWAY_HELD:
 	case GATEWAY_TAKEN:
 		break;
@@ -339,6 +353,8 @@ capture(struct context *cx, struct payment *p)
 	case GATEWAY_TAKEN:
 		break;
 	}
+	if (p->coupon != NULL)
+		TRY(coupon_spend(cx, p->coupon_id, p->order_id));
 	TRY(move(cx, p, PAYMENT_AUTHORIZED, PAYMENT_CAPTURED));
 	FAILPOINT("captured");
 	return NULL;
@@ -359,13 +375,15 @@ cancel(struct context *cx, struct payment *p, const char *to)
 		    LOG_TEXT("intent", p->intent));
 	if (r.state != GATEWAY_CANCELLED)
 		return put_off(cx, p);
+	if (p->coupon != NULL)
+		TRY(coupon_return(cx, p->coupon_id, p->order_id));
 	return move(cx, p, p->status, to);
 }
 
 /* The next step of a payment in motion; see the table in model.h.  NULL when
  * there is none for now. */
 typedef const struct fail *(*payment_step)(struct context *cx,
-					    struct payment *p);
+					   struct payment *p);
 
 static const struct fail *
 fail_it(struct context *cx, struct payment *p)
@@ -444,10 +462,39 @@ payment_settle(struct context *cx, const char *id, struct payment *ret)
 	return go_on(cx, ret, false);
 }
 
+/* What the order costs with the coupon, of which it gets a use. */
+static const struct fail *
+redeem(struct context *cx, const struct order_copy *order,
+       const struct coupon *coupon, struct payment *p)
+{
+	TRY(coupon_take(cx, coupon->head.id, order));
+	p->amount = coupon_apply(coupon->percent_off, order->price);
+	p->discount = order->price - p->amount;
+	p->coupon = coupon->code;
+	memcpy(p->coupon_id, coupon->head.id, ID_SIZE);
+	return NULL;
+}
+
+/* The order has another payment: does that use the coupon? */
+static const struct fail *
+give_up(struct context *cx, const struct order_copy *order,
+	const struct coupon *coupon)
+{
+	struct payment other;
+
+	TRY(store_get(cx, &payment_kind, order->head.id, &other));
+	if (strcmp(other.coupon_id, coupon->head.id) != 0)
+		TRY(coupon_return(cx, coupon->head.id, order->head.id));
+	return STORE_DUPLICATE;
+}
+
 const struct fail *
 payment_start(struct context *cx, const struct order_copy *order,
-	      const struct payment_request *rq, struct payment *ret)
+	      const struct payment_request *rq, const struct coupon *coupon,
+	      struct payment *ret)
 {
+	const struct fail *fail;
+
 	*ret = (struct payment){
 		.amount = order->price,
 		.currency = "usd",
@@ -458,10 +505,15 @@ payment_start(struct context *cx, const struct order_copy *order,
 		.idempotency_key = rq->idempotency_key,
 		.lease_until = lease(),
 	};
+	if (coupon != NULL)
+		TRY(redeem(cx, order, coupon, ret));
 	if (!GUARD_OFF("one-payment"))
 		memcpy(ret->head.id, order->head.id, ID_SIZE);
 	memcpy(ret->order_id, order->head.id, ID_SIZE);
 	memcpy(ret->user_id, order->user_id, ID_SIZE);
-	TRY(store_add(cx, &payment_kind, ret));
+	fail = store_add(cx, &payment_kind, ret);
+	if (fail == STORE_DUPLICATE && coupon != NULL)
+		return give_up(cx, order, coupon);
+	TRY(fail);
 	return go_on(cx, ret, true);
 }

@@ -3,6 +3,7 @@
 #ifndef PAYMENTS_MODEL_H
 #define PAYMENTS_MODEL_H
 
+#include "coupons.h"
 #include "service.h"
 
 /*
@@ -47,7 +48,8 @@
  * Places where a test build dies, waits or forgets (see failpoint.h).
  * FAILPOINTS, in the order they are passed: before-intent, intent-created,
  * intent-saved, charged (the gateway has confirmed, nothing is saved of it),
- * authorized, capture-answered, captured; and cancel-answered.
+ * authorized, capture-answered, captured; and cancel-answered.  With a coupon
+ * also coupon-checked, coupon-taken, coupon-spent, coupon-returned.
  * GUARDS_OFF, for negative controls:
  *   one-payment       a payment has an id of its own: two of an order are paid
  *   gateway-key       no Idempotency-Key, and the intent is confirmed before
@@ -56,20 +58,25 @@
  *                     died: the money stays set aside for ever
  *   wait-for-order    captures at once: the money is kept of an order that
  *                     lapsed meanwhile
+ *   coupon-uses       a use is taken without another look at how many are left
  * And lease: it lasts 1 s, so that tests of recovery are over soon.
  */
 
 struct order_copy {
 	struct head head;
 	const char *status; /* as in its last event */
-	char user_id[ID_SIZE];
+	char user_id[ID_SIZE], seller_id[ID_SIZE], stuff_id[ID_SIZE];
+	const char *title;
 	int64_t price, expires_at;
 };
 
 struct payment {
 	struct head head;
 	char order_id[ID_SIZE], user_id[ID_SIZE];
-	int64_t amount; /* cents */
+	int64_t amount;	  /* cents: the price less the discount */
+	int64_t discount; /* by the coupon */
+	const char *coupon;
+	char coupon_id[ID_SIZE];
 	const char *currency, *status;
 	const char *reason; /* why it failed, or is going to */
 	int64_t created_at;
@@ -80,9 +87,10 @@ struct payment {
 	int64_t lease_until; /* 0: nobody works on it */
 };
 
-/* Who asks for a payment; texts may be NULL. */
+/* Who asks for a payment; texts may be NULL.  The coupon's code is as it is
+ * shown, or else as it was typed. */
 struct payment_request {
-	const char *method, *idempotency_key;
+	const char *method, *coupon, *idempotency_key;
 };
 
 extern const struct kind payment_kind, order_copy_kind;
@@ -98,15 +106,18 @@ bool order_is_complete(const struct order_copy *o);
 bool order_is_cancelled(const struct order_copy *o);
 
 /* Is it the request that made p, asked again? */
-bool payment_is_of(const struct payment *p, const struct payment_request *rq);
+bool payment_is_of(struct context *cx, const struct payment *p,
+		   const struct payment_request *rq);
 
 /*
  * Makes the payment of an order and settles it.  STORE_DUPLICATE when there is
- * one; otherwise fails as payment_settle().
+ * one; otherwise fails as payment_settle(), or as coupon_take() when coupon,
+ * which may be NULL, can't be had.
  */
 const struct fail *payment_start(struct context *cx,
 				 const struct order_copy *order,
 				 const struct payment_request *rq,
+				 const struct coupon *coupon,
 				 struct payment *ret);
 
 /*

@@ -14,7 +14,7 @@
 
 struct pay_body {
 	char order_id[ID_SIZE];
-	const char *token;
+	const char *token, *coupon;
 };
 
 /* A payment method's id, as the gateway makes them. */
@@ -36,8 +36,10 @@ token_valid(const void *member)
 static const struct field pay_body[] = {
 	FIELD(struct pay_body, order_id, "orderId", FIELD_ID,
 	      .flags = FIELD_REQUIRED),
-	FIELD(struct pay_body, token, "token", FIELD_TEXT, .min = 1,
-	      .max = 255, .valid = token_valid),
+	FIELD(struct pay_body, token, "token", FIELD_TEXT, .min = 1, .max = 255,
+	      .valid = token_valid),
+	FIELD(struct pay_body, coupon, "coupon", FIELD_TEXT, .min = 1,
+	      .max = HTTP_MAX_CODE),
 	{0},
 };
 
@@ -48,6 +50,13 @@ const struct route payments_routes[] = {
 	{POST, "/api/payments", pay, SIGNED_IN, .body = pay_body,
 	 .body_size = sizeof(struct pay_body)},
 	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
+	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
+	 .body_size = sizeof(struct coupon_body)},
+	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
+	 .query_size = sizeof(struct coupon_list)},
+	{GET, "/api/coupons/:code", coupons_show, SIGNED_IN,
+	 .query = coupon_query, .query_size = sizeof(struct coupon_query)},
+	{DELETE, "/api/coupons/:code", coupons_delete, ADMIN},
 	{0},
 };
 
@@ -106,10 +115,9 @@ await_result(struct context *cx, const char *id)
 	arena_free(look.arena);
 }
 
-/* May this order be paid, by such a request? */
+/* May this order be paid? */
 static const struct fail *
-check_order(struct context *cx, const struct order_copy *order,
-	    const struct payment_request *asked)
+check_order(struct context *cx, const struct order_copy *order)
 {
 	if (order_is_cancelled(order))
 		return fail_conflict(cx->arena, "The order is cancelled", 0);
@@ -117,10 +125,44 @@ check_order(struct context *cx, const struct order_copy *order,
 		return fail_conflict(cx->arena, "The order is already paid", 0);
 	if (clock_now() >= order->expires_at)
 		return fail_conflict(cx->arena, "The order has expired", 0);
-	if (order->price > 0 && asked->method == NULL)
-		return fail_field(cx->arena, NULL, "token",
-				  "A payment method is needed");
 	return NULL;
+}
+
+/* The coupon that is asked for; *ret is NULL when none is. */
+static const struct fail *
+find_coupon(struct request *rq, const struct order_copy *order,
+	    const struct payment_request *asked, const struct coupon **ret)
+{
+	struct coupon *c = arena_alloc(rq->cx->arena, sizeof(*c));
+	const struct fail *fail;
+
+	*ret = NULL;
+	if (asked->coupon == NULL)
+		return NULL;
+	fail = coupon_find(rq->cx, &rq->user, asked->coupon, c);
+	if (fail != NULL && fail->status == 404)
+		return fail_field(rq->cx->arena, NULL, "coupon",
+				  "There is no such coupon");
+	TRY(fail);
+	*ret = c;
+	return coupon_check(rq->cx, c, order);
+}
+
+static const struct fail *
+start(struct request *rq, const struct order_copy *order,
+      const struct payment_request *asked, struct payment *ret)
+{
+	const struct coupon *coupon;
+	int64_t amount = order->price;
+
+	TRY(check_order(rq->cx, order));
+	TRY(find_coupon(rq, order, asked, &coupon));
+	if (coupon != NULL)
+		amount = coupon_apply(coupon->percent_off, amount);
+	if (amount > 0 && asked->method == NULL)
+		return fail_field(rq->cx->arena, NULL, "token",
+				  "A payment method is needed");
+	return payment_start(rq->cx, order, asked, coupon, ret);
 }
 
 /* Another request than the one that made the payment. */
@@ -164,14 +206,12 @@ carry_out(struct request *rq, const struct order_copy *order,
 		store_get(cx, &payment_kind, order->head.id, &p);
 
 	if (fail != NULL && fail->status == 404) {
-		TRY(check_order(cx, order, asked));
-		fail = payment_start(cx, order, asked, &p);
+		fail = start(rq, order, asked, &p);
 		if (fail == STORE_DUPLICATE)
-			fail = store_get(cx, &payment_kind, order->head.id,
-					 &p);
+			fail = store_get(cx, &payment_kind, order->head.id, &p);
 	}
 	TRY(fail);
-	if (!payment_is_of(&p, asked))
+	if (!payment_is_of(cx, &p, asked))
 		return refuse(cx, &p);
 	if (may_wait && !is_over(&p)) {
 		await_result(cx, p.head.id);
@@ -189,9 +229,14 @@ pay(struct request *rq)
 		.idempotency_key = http_header(rq, "Idempotency-Key"),
 	};
 	struct order_copy order;
+	char code[COUPON_CODE_SIZE];
 	const struct fail *fail;
 	bool place;
 
+	/* However it is typed, it is the same request. */
+	asked.coupon = body->coupon;
+	if (body->coupon != NULL && coupon_code_read(body->coupon, code))
+		asked.coupon = code;
 	if (asked.idempotency_key != NULL &&
 	    strlen(asked.idempotency_key) > KEY_MAX)
 		return fail_bad_request(rq->cx->arena,
