@@ -37,6 +37,7 @@ static const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),
+	FIELD(struct order, listing, "listing", FIELD_TEXT),
 	FIELD(struct order, user_id, "userId", FIELD_ID),
 	FIELD(struct order, slot, "slot", FIELD_ID, .flags = FIELD_HIDDEN),
 	FIELD(struct order, stuff, "stuff", FIELD_RECORD,
@@ -73,6 +74,7 @@ publishes(const void *rec)
 	return is(o, ORDER_CREATED)	? EVENT_ORDER_CREATED
 	       : is(o, ORDER_CANCELLED) ? EVENT_ORDER_CANCELLED
 	       : is(o, ORDER_COMPLETE)	? EVENT_ORDER_COMPLETED
+	       : is(o, ORDER_REFUNDED)	? EVENT_ORDER_REFUNDED
 					: EVENT_NONE;
 }
 
@@ -153,6 +155,8 @@ order_cancel(struct context *cx, void *rec, const void *arg)
 		return fail_forbidden(cx->arena, "Not your order");
 	if (is(o, ORDER_COMPLETE))
 		return fail_conflict(cx->arena, "The order is complete", 0);
+	if (is(o, ORDER_REFUNDED))
+		return fail_conflict(cx->arena, "The order is refunded", 0);
 	return live(o) ? end(o, ORDER_BY_BUYER) : STORE_KEEP;
 }
 
@@ -233,8 +237,24 @@ order_fail(struct context *cx, void *rec, const void *arg)
 
 	(void)arg;
 	TRY(check_there(cx, o));
-	return is(o, ORDER_CANCELLED) ? STORE_KEEP
-				      : end(o, ORDER_PAYMENT_FAILED);
+	return live(o) || is(o, ORDER_COMPLETE) ? end(o, ORDER_PAYMENT_FAILED)
+						: STORE_KEEP;
+}
+
+const struct fail *
+order_refund(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct payment_event *payment = event->data;
+	struct order *o = rec;
+
+	TRY(check_there(cx, o));
+	if (!is(o, ORDER_COMPLETE))
+		return STORE_KEEP;
+	o->status = ORDER_REFUNDED;
+	o->listing = payment->listing;
+	*o->slot = '\0';
+	return NULL;
 }
 
 const struct fail *

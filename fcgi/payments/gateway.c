@@ -16,8 +16,12 @@
 #include "log.h"
 
 #define CONNECT_TIMEOUT 2000 /* ms */
-#define MAX_REPLY 65536
+#define MAX_REPLY 524288 /* a page of a list */
 #define INTENTS "/v1/payment_intents"
+#define CHARGES "/v1/charges"
+#define REFUNDS "/v1/refunds"
+#define DISPUTES "/v1/disputes"
+#define RECENT_PAGES 100 /* of 100 */
 /* What an intent looks like depends on it, so it is not left to the account's
  * settings. */
 #define API_VERSION "2023-10-16"
@@ -387,4 +391,165 @@ gateway_create(struct arena *a, const char *order_id, int64_t amount,
 		.message = c.status == 402 ? error_message(a, error)
 					   : "There is no such payment method",
 	};
+}
+
+static json_object *
+list_of(const struct call *c)
+{
+	return c->status == 200 ? json_member(c->json, "data", json_type_array)
+				: NULL;
+}
+
+static int64_t
+number(json_object *o, const char *name)
+{
+	json_object *v = json_member(o, name, json_type_int);
+
+	return v ? json_object_get_int64(v) : 0;
+}
+
+/* How much of an intent was given back, or is on its way; false: not known. */
+static bool
+refunded_of(struct arena *a, struct call *c, const char *intent,
+	    int64_t *ret_amount)
+{
+	json_object *list;
+
+	c->path = arena_printf(a, REFUNDS "?payment_intent=%s&limit=100",
+			       intent);
+	c->form = NULL;
+	exchange(a, c, NULL);
+	list = list_of(c);
+	*ret_amount = 0;
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		json_object *o = json_object_array_get_idx(list, i);
+		const char *status = json_text(o, "status");
+
+		if (status != NULL && strcmp(status, "failed") != 0 &&
+		    strcmp(status, "canceled") != 0)
+			*ret_amount += number(o, "amount");
+	}
+	return list != NULL;
+}
+
+struct gateway_reply
+gateway_refund(struct arena *a, const char *order_id, const char *intent,
+	       int64_t amount)
+{
+	struct call c = {.what = "refund", .order_id = order_id};
+	struct gateway_reply r = {.state = GATEWAY_DECLINED, .intent = intent};
+	json_object *error;
+	const char *status;
+	int64_t had;
+
+	if (!refunded_of(a, &c, intent, &had))
+		return unknown(&c);
+	if (had < amount) {
+		if (had > 0) /* in part, by others: another call */
+			c.what = arena_printf(a, "refund-%lld",
+					      (long long)(amount - had));
+		c.path = REFUNDS;
+		c.form = arena_printf(a,
+				      "payment_intent=%s&amount=%lld"
+				      "&metadata[order_id]=%s",
+				      intent, (long long)(amount - had),
+				      order_id);
+		post(a, &c);
+		if (c.code == CURLE_OPERATION_TIMEDOUT ||
+		    c.code == CURLE_COULDNT_CONNECT)
+			return unknown(&c);
+		status = c.status == 200 ? json_text(c.json, "status") : NULL;
+		error = json_member(c.json, "error", json_type_object);
+		if (status != NULL && strcmp(status, "failed") == 0)
+			return r;
+		if (error != NULL && c.status >= 400 && c.status < 500 &&
+		    c.status != 409 && c.status != 429 && c.status != 401)
+			r.message = error_message(a, error);
+		if (!refunded_of(a, &c, intent, &had))
+			return unknown(&c);
+	}
+	if (had >= amount)
+		return (struct gateway_reply){.state = GATEWAY_RETURNED,
+					      .intent = intent};
+	return r.message != NULL ? r : unknown(&c);
+}
+
+struct gateway_facts
+gateway_ask(struct arena *a, const char *order_id, const char *intent)
+{
+	struct call c = {.what = "look", .order_id = order_id};
+	struct gateway_facts f = {.state = GATEWAY_UNKNOWN};
+	struct gateway_reply r = look(a, &c, intent);
+	json_object *list;
+
+	if (r.state == GATEWAY_UNKNOWN)
+		return f;
+	if (r.state == GATEWAY_TAKEN) {
+		if (!refunded_of(a, &c, intent, &f.refunded))
+			return f;
+		c.path = arena_printf(a, DISPUTES "?payment_intent=%s&limit=1",
+				      intent);
+		exchange(a, &c, NULL);
+		list = list_of(&c);
+		if (list != NULL && json_object_array_length(list) > 0) {
+			const char *status =
+				json_text(json_object_array_get_idx(list, 0),
+					  "status");
+
+			f.dispute = status ? arena_strdup(a, status) : NULL;
+		} else if (list == NULL && c.status != 404) {
+			return f;
+		}
+	}
+	f.state = r.state;
+	return f;
+}
+
+/* Pages of one list, newest first, down to what was made before since. */
+static bool
+recent(struct arena *a, const char *path, int64_t since,
+       void (*each)(void *closure, const char *intent), void *closure)
+{
+	struct call c = {.what = "list", .order_id = ""};
+	const char *after = "";
+
+	for (int page = 0; page < RECENT_PAGES; page++) {
+		json_object *list, *more, *o = NULL;
+
+		c.path = arena_printf(a, "%s?limit=100%s%s", path,
+				      *after ? "&starting_after=" : "", after);
+		exchange(a, &c, NULL);
+		/* Not each stand-in has disputes. */
+		if (c.status == 404)
+			return true;
+		list = list_of(&c);
+		if (list == NULL)
+			return false;
+		for (size_t i = 0; i < json_object_array_length(list); i++) {
+			const char *intent;
+
+			o = json_object_array_get_idx(list, i);
+			if (number(o, "created") < since)
+				return true;
+			intent = json_text(o, "payment_intent");
+			if (intent != NULL)
+				each(closure, intent);
+		}
+		after = o ? json_text(o, "id") : NULL;
+		more = json_member(c.json, "has_more", json_type_boolean);
+		if (after == NULL || more == NULL ||
+		    !json_object_get_boolean(more))
+			return true;
+		after = arena_strdup(a, after);
+	}
+	return false;
+}
+
+bool
+gateway_recent(struct arena *a, int64_t since,
+	       void (*each)(void *closure, const char *intent), void *closure)
+{
+	return recent(a, CHARGES, since, each, closure) &&
+	       recent(a, REFUNDS, since, each, closure) &&
+	       recent(a, DISPUTES, since, each, closure);
 }

@@ -45,11 +45,33 @@ static const struct field pay_body[] = {
 
 static const struct fail *pay(struct request *rq);
 static const struct fail *show(struct request *rq);
+static const struct fail *give_back(struct request *rq);
+
+struct refund_body {
+	const char *listing;
+};
+
+static bool
+listing_valid(const void *member)
+{
+	const char *s = *(const char *const *)member;
+
+	return strcmp(s, LISTING_FREE) == 0 || strcmp(s, LISTING_REMOVED) == 0;
+}
+
+static const struct field refund_body[] = {
+	FIELD(struct refund_body, listing, "listing", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED, .valid = listing_valid,
+	      .msg = "listing is \"free\" or \"removed\""),
+	{0},
+};
 
 const struct route payments_routes[] = {
 	{POST, "/api/payments", pay, SIGNED_IN, .body = pay_body,
 	 .body_size = sizeof(struct pay_body)},
 	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
+	{POST, "/api/payments/:id/refund", give_back, SIGNED_IN,
+	 .body = refund_body, .body_size = sizeof(struct refund_body)},
 	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
 	 .body_size = sizeof(struct coupon_body)},
 	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
@@ -259,7 +281,19 @@ show(struct request *rq)
 	struct payment p;
 
 	TRY(store_get(rq->cx, &payment_kind, rq->params[0], &p));
-	if (strcmp(p.user_id, rq->user.id) != 0)
+	if (strcmp(p.user_id, rq->user.id) != 0 &&
+	    strcmp(rq->user.role, "admin") != 0)
 		return fail_forbidden(rq->cx->arena, "Not your payment");
+	return http_reply_record(rq, 200, payment_kind.fields, &p);
+}
+
+static const struct fail *
+give_back(struct request *rq)
+{
+	const struct refund_body *body = rq->body;
+	struct refund_wish wish = {.user = &rq->user, .listing = body->listing};
+	struct payment p;
+
+	TRY(payment_refund(rq->cx, rq->params[0], &wish, &p));
 	return http_reply_record(rq, 200, payment_kind.fields, &p);
 }

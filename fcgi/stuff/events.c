@@ -19,5 +19,7 @@ const struct hears stuff_hears[] = {
 	{EVENT_ORDER_CANCELLED, &stuff_kind, ordered_stuff, stuff_release,
 	 NULL},
 	{EVENT_ORDER_COMPLETED, &stuff_kind, ordered_stuff, stuff_sell, NULL},
+	{EVENT_ORDER_REFUNDED, &stuff_kind, ordered_stuff, stuff_take_back,
+	 NULL},
 	{0},
 };

@@ -228,3 +228,21 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	s->status = STUFF_SOLD;
 	return NULL;
 }
+
+/* The order is refunded: its buyer has no claim any more. */
+const struct fail *
+stuff_take_back(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct order_event *order = event->data;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (strcmp(s->order_id, event->subject) != 0)
+		return STORE_KEEP;
+	s->status = order->listing && strcmp(order->listing, "free") == 0
+			    ? STUFF_AVAILABLE
+			    : STUFF_REMOVED;
+	*s->order_id = '\0';
+	return NULL;
+}
