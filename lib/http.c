@@ -46,6 +46,15 @@ http_reply(struct request *rq, int status, json_object *json)
 }
 
 const struct fail *
+http_reply_text(struct request *rq, const char *type, const char *text)
+{
+	rq->status = 200;
+	rq->text = text;
+	rq->text_type = type;
+	return NULL;
+}
+
+const struct fail *
 http_reply_record(struct request *rq, int status, const struct field *fields,
 		  const void *rec)
 {
@@ -151,17 +160,22 @@ static void
 send_reply(struct request *rq)
 {
 	FCGX_Stream *out = rq->fcgi->out;
-	const char *body = NULL;
+	const char *body = NULL, *type = JSON_TYPE;
 	size_t len = 0;
 
-	if (rq->json != NULL)
+	if (rq->json != NULL) {
 		body = json_write(rq->json, &len);
+	} else if (rq->text != NULL) {
+		body = rq->text;
+		type = rq->text_type;
+		len = strlen(body);
+	}
 	FCGX_FPrintF(out, "Status: %d\r\n", rq->status);
 	if (body != NULL)
 		FCGX_FPrintF(out,
-			     "Content-Type: " JSON_TYPE "\r\n"
+			     "Content-Type: %s\r\n"
 			     "Content-Length: %lu\r\n",
-			     (unsigned long)len);
+			     type, (unsigned long)len);
 	FCGX_PutS("Cache-Control: no-store\r\n"
 		  "X-Content-Type-Options: nosniff\r\n",
 		  out);
@@ -300,7 +314,7 @@ check_origin(struct request *rq)
 	const char *site = http_header(rq, "Sec-Fetch-Site");
 	const char *origin = http_header(rq, "Origin");
 
-	if (rq->route->method == GET)
+	if (rq->route->method == GET || rq->route->raw_max > 0)
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||
@@ -355,7 +369,8 @@ check_access(struct request *rq)
  * would cost the client its answer.
  */
 static const struct fail *
-read_body(struct request *rq, const char **ret_body, size_t *ret_len)
+read_body(struct request *rq, size_t max, const char **ret_body,
+	  size_t *ret_len)
 {
 	struct arena *a = rq->cx->arena;
 	const char *header = param(rq, "CONTENT_LENGTH");
@@ -371,7 +386,7 @@ read_body(struct request *rq, const char **ret_body, size_t *ret_len)
 		if (len <= DRAIN_MAX)
 			len = len * 10 + (size_t)(*p - '0');
 	}
-	if (len > HTTP_MAX_BODY) {
+	if (len > max) {
 		for (size_t all = 0; all < len && all < DRAIN_MAX;
 		     all += (size_t)n)
 			if ((n = FCGX_GetStr(drain, sizeof(drain),
@@ -413,6 +428,11 @@ parse_body(struct request *rq, const char *body, size_t len)
 
 	if (r->method == GET || (r->body == NULL && len == 0))
 		return NULL;
+	if (r->raw_max > 0) {
+		rq->raw = body;
+		rq->raw_len = len;
+		return NULL;
+	}
 	if (!is_json(param(rq, "CONTENT_TYPE")))
 		return fail_bad_request(
 			a, "Content-Type must be application/json");
@@ -446,11 +466,13 @@ serve(struct request *rq)
 {
 	/* The body is read off whatever becomes of the request. */
 	const char *body = "";
-	size_t len;
-	const struct fail *unread = read_body(rq, &body, &len);
+	const struct fail *lost = find_route(rq, rq->cx->service->routes);
+	size_t len, max = lost == NULL ? rq->route->raw_max : 0;
+	const struct fail *unread =
+		read_body(rq, max > 0 ? max : HTTP_MAX_BODY, &body, &len);
 
 	TRY(check_headers(rq));
-	TRY(find_route(rq, rq->cx->service->routes));
+	TRY(lost);
 	TRY(check_origin(rq));
 	TRY(unread);
 	TRY(check_access(rq));

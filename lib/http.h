@@ -47,6 +47,9 @@ struct route {
 	size_t body_size;
 	const struct field *query;
 	size_t query_size;
+	/* Not 0: the body is anything of up to so many bytes, from anywhere
+	 * and of any type, handed over as it is in request.raw. */
+	size_t raw_max;
 };
 
 struct header {
@@ -61,6 +64,8 @@ struct request {
 	const char *method, *path;
 	const char *params[HTTP_MAX_PARAMS]; /* those parts of the path */
 	const void *body, *query;	     /* see struct route */
+	const char *raw;		     /* likewise; NUL-terminated */
+	size_t raw_len;
 	uint64_t given; /* bit i: the body's (or else query's) field i was there
 			 */
 	bool signed_in;
@@ -68,7 +73,8 @@ struct request {
 
 	int status; /* the answer */
 	struct header *headers;
-	json_object *json; /* NULL: no content */
+	json_object *json; /* NULL: no content, or text */
+	const char *text, *text_type;
 };
 
 /* A request's header, as "Idempotency-Key"; NULL when absent. */
@@ -78,6 +84,10 @@ const char *http_header(struct request *rq, const char *name);
  * and belongs to the arena.  Returns NULL, so that it can be returned. */
 const struct fail *http_reply(struct request *rq, int status,
 			      json_object *json);
+
+/* Likewise a text of another type than JSON. */
+const struct fail *http_reply_text(struct request *rq, const char *type,
+				   const char *text);
 
 /* What the world may see of rec, with its version as ETag. */
 const struct fail *http_reply_record(struct request *rq, int status,

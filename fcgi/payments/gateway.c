@@ -21,7 +21,8 @@
 #define CHARGES "/v1/charges"
 #define REFUNDS "/v1/refunds"
 #define DISPUTES "/v1/disputes"
-#define RECENT_PAGES 100 /* of 100 */
+#define RECENT_PAGES 300 /* of 100 */
+#define ID_MAX 256
 /* What an intent looks like depends on it, so it is not left to the account's
  * settings. */
 #define API_VERSION "2023-10-16"
@@ -505,51 +506,89 @@ gateway_ask(struct arena *a, const char *order_id, const char *intent)
 	return f;
 }
 
-/* Pages of one list, newest first, down to what was made before since. */
+static struct gateway_news
+read_news(json_object *o, const char *what)
+{
+	const char *status = json_text(o, "status");
+	json_object *captured = json_member(o, "captured", json_type_boolean);
+	json_object *disputed = json_member(o, "disputed", json_type_boolean);
+
+	return (struct gateway_news){
+		.of = strcmp(what, CHARGES) == 0   ? NEWS_CHARGE
+		      : strcmp(what, REFUNDS) == 0 ? NEWS_REFUND
+						   : NEWS_DISPUTE,
+		.intent = json_text(o, "payment_intent"),
+		.status = status ? status : "",
+		.captured = captured && json_object_get_boolean(captured),
+		.disputed = disputed && json_object_get_boolean(disputed),
+		.refunded = number(o, "amount_refunded"),
+	};
+}
+
+typedef void (*news_handler)(void *closure, const struct gateway_news *news);
+
+/* One page of a list: hands over what was made since then, and in *ret_after
+ * leaves the id to go on behind, or NULL at the end.  False: no answer. */
 static bool
-recent(struct arena *a, const char *path, int64_t since,
-       void (*each)(void *closure, const char *intent), void *closure)
+recent_page(struct arena *a, const char *path, int64_t since,
+	    news_handler each, void *closure, char ret_after[ID_MAX])
 {
 	struct call c = {.what = "list", .order_id = ""};
-	const char *after = "";
+	json_object *list, *more, *o = NULL;
+	const char *id;
 
-	for (int page = 0; page < RECENT_PAGES; page++) {
-		json_object *list, *more, *o = NULL;
+	c.path = arena_printf(a, "%s?limit=100%s%s", path,
+			      *ret_after ? "&starting_after=" : "", ret_after);
+	*ret_after = '\0';
+	exchange(a, &c, NULL);
+	/* Not each stand-in has disputes. */
+	if (c.status == 404)
+		return true;
+	list = list_of(&c);
+	if (list == NULL)
+		return false;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct gateway_news news;
 
-		c.path = arena_printf(a, "%s?limit=100%s%s", path,
-				      *after ? "&starting_after=" : "", after);
-		exchange(a, &c, NULL);
-		/* Not each stand-in has disputes. */
-		if (c.status == 404)
+		o = json_object_array_get_idx(list, i);
+		if (number(o, "created") < since)
 			return true;
-		list = list_of(&c);
-		if (list == NULL)
-			return false;
-		for (size_t i = 0; i < json_object_array_length(list); i++) {
-			const char *intent;
-
-			o = json_object_array_get_idx(list, i);
-			if (number(o, "created") < since)
-				return true;
-			intent = json_text(o, "payment_intent");
-			if (intent != NULL)
-				each(closure, intent);
-		}
-		after = o ? json_text(o, "id") : NULL;
-		more = json_member(c.json, "has_more", json_type_boolean);
-		if (after == NULL || more == NULL ||
-		    !json_object_get_boolean(more))
-			return true;
-		after = arena_strdup(a, after);
+		news = read_news(o, path);
+		if (news.intent != NULL)
+			each(closure, &news);
 	}
-	return false;
+	id = o ? json_text(o, "id") : NULL;
+	more = json_member(c.json, "has_more", json_type_boolean);
+	if (id != NULL && strlen(id) < ID_MAX && more != NULL &&
+	    json_object_get_boolean(more))
+		memcpy(ret_after, id, strlen(id) + 1);
+	return true;
+}
+
+/* Newest first. */
+static bool
+recent(const char *path, int64_t since, news_handler each, void *closure)
+{
+	struct arena *a = arena_new(); /* of one page */
+	char after[ID_MAX] = "";
+	int pages = 0;
+	bool told;
+
+	do {
+		arena_reset(a);
+		told = recent_page(a, path, since, each, closure, after);
+	} while (told && *after != '\0' && ++pages < RECENT_PAGES);
+	arena_free(a);
+	if (pages == RECENT_PAGES)
+		LOG(LOG_WARN, "too much at the gateway to look at all",
+		    LOG_TEXT("of", path));
+	return told;
 }
 
 bool
-gateway_recent(struct arena *a, int64_t since,
-	       void (*each)(void *closure, const char *intent), void *closure)
+gateway_recent(int64_t since, news_handler each, void *closure)
 {
-	return recent(a, CHARGES, since, each, closure) &&
-	       recent(a, REFUNDS, since, each, closure) &&
-	       recent(a, DISPUTES, since, each, closure);
+	return recent(CHARGES, since, each, closure) &&
+	       recent(REFUNDS, since, each, closure) &&
+	       recent(DISPUTES, since, each, closure);
 }

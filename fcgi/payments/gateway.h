@@ -83,13 +83,23 @@ struct gateway_facts {
 struct gateway_facts gateway_ask(struct arena *a, const char *order_id,
 				 const char *intent);
 
+/* A charge, refund or dispute, as a list of them tells it. */
+struct gateway_news {
+	enum { NEWS_CHARGE, NEWS_REFUND, NEWS_DISPUTE } of;
+	const char *intent;
+	const char *status;
+	bool captured, disputed; /* a charge */
+	int64_t refunded;	 /* of a charge, cents */
+};
+
 /*
- * What happened lately: calls each() with the intent of every charge, refund
- * and dispute that was made since then (s since 1970).  Returns false when the
- * gateway does not tell all.
+ * What happened lately: calls each() with every charge, refund and dispute that
+ * was made since then (s since 1970), newest first.  Returns false when the
+ * gateway does not tell.
  */
-bool gateway_recent(struct arena *a, int64_t since,
-		    void (*each)(void *closure, const char *intent),
+bool gateway_recent(int64_t since,
+		    void (*each)(void *closure,
+				 const struct gateway_news *news),
 		    void *closure);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "webhook.h"
 
 #define ORDER_WAIT 1000	 /* ms for news of an order that is not known */
 #define RESULT_WAIT 3000 /* ms for what becomes of a payment */
@@ -72,6 +73,8 @@ const struct route payments_routes[] = {
 	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
 	{POST, "/api/payments/:id/refund", give_back, SIGNED_IN,
 	 .body = refund_body, .body_size = sizeof(struct refund_body)},
+	{POST, "/api/payments/webhook", webhook_hear,
+	 .raw_max = WEBHOOK_MAX_BODY},
 	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
 	 .body_size = sizeof(struct coupon_body)},
 	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
