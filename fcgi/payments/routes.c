@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "books.h"
 #include "model.h"
 #include "webhook.h"
 
@@ -75,6 +76,9 @@ const struct route payments_routes[] = {
 	 .body = refund_body, .body_size = sizeof(struct refund_body)},
 	{POST, "/api/payments/webhook", webhook_hear,
 	 .raw_max = WEBHOOK_MAX_BODY},
+	{GET, "/api/payments/:id/receipt", books_receipt, SIGNED_IN},
+	{GET, "/api/payments/sales", books_sales, SIGNED_IN,
+	 .query = sales_query, .query_size = sizeof(struct sales_query)},
 	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
 	 .body_size = sizeof(struct coupon_body)},
 	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
