@@ -259,6 +259,18 @@ on_lost(stanConnection *conn, const char *error, void *closure)
 	pthread_mutex_unlock(&bus->lock);
 }
 
+/*
+ * The connection to the server came back by itself.  What the server handed
+ * over meanwhile got lost on its way, and would come again only after ACK_WAIT:
+ * to members that subscribe anew it comes at once.
+ */
+static void
+on_reconnected(natsConnection *nats, void *closure)
+{
+	(void)nats;
+	on_lost(NULL, "reconnected", closure);
+}
+
 static natsStatus
 connect_once(struct bus *bus, stanConnection **ret_conn)
 {
@@ -272,6 +284,8 @@ connect_once(struct bus *bus, stanConnection **ret_conn)
 		s = natsOptions_SetTimeout(nats, CONNECT_WAIT);
 	if (s == NATS_OK)
 		s = natsOptions_SetReconnectWait(nats, BACKOFF_MIN);
+	if (s == NATS_OK)
+		s = natsOptions_SetReconnectedCB(nats, on_reconnected, bus);
 	if (s == NATS_OK)
 		s = stanConnOptions_Create(&stan);
 	if (s == NATS_OK)
@@ -471,73 +485,75 @@ give_back(struct bus *bus)
 	pthread_mutex_unlock(&bus->lock);
 }
 
-struct publish {
-	bus_done done;
-	void *closure;
+/* Messages that are on their way together. */
+struct flight {
+	pthread_mutex_t lock; /* guards pending, and stored of the messages */
+	pthread_cond_t landed;
+	size_t pending;
 };
+
+struct passenger {
+	struct flight *flight;
+	struct bus_message *message;
+};
+
+static void
+land(struct passenger *p, bool stored)
+{
+	struct flight *f = p->flight;
+
+	pthread_mutex_lock(&f->lock);
+	p->message->stored = stored;
+	if (--f->pending == 0)
+		pthread_cond_signal(&f->landed);
+	pthread_mutex_unlock(&f->lock);
+}
 
 static void
 on_ack(const char *guid, const char *error, void *closure)
 {
-	struct publish p = *(struct publish *)closure;
-
 	(void)guid;
-	free(closure);
-	p.done(p.closure, error == NULL);
+	land(closure, error == NULL);
 }
 
-int
-bus_publish(struct bus *bus, const char *channel, const void *bytes, size_t len,
-	    bus_done done, void *closure)
+void
+bus_publish_all(struct bus *bus, struct bus_message *messages, size_t count)
 {
+	struct flight f = {.lock = PTHREAD_MUTEX_INITIALIZER,
+			   .landed = PTHREAD_COND_INITIALIZER,
+			   .pending = count};
+	struct passenger *p = xcalloc(count + 1, sizeof(*p));
 	stanConnection *conn = borrow(bus);
-	struct publish *p;
-	natsStatus s;
 
-	if (conn == NULL)
-		return -1;
-	p = xcalloc(1, sizeof(*p));
-	*p = (struct publish){done, closure};
-	s = stanConnection_PublishAsync(conn, channel, bytes, (int)len, on_ack,
-					p);
-	if (s != NATS_OK)
-		free(p);
-	give_back(bus);
-	return s == NATS_OK ? 0 : -1;
-}
+	for (size_t i = 0; i < count; i++) {
+		struct bus_message *m = &messages[i];
 
-struct wait {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool done, stored;
-};
-
-static void
-wake(void *closure, bool stored)
-{
-	struct wait *w = closure;
-
-	pthread_mutex_lock(&w->lock);
-	w->done = true;
-	w->stored = stored;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
+		p[i] = (struct passenger){&f, m};
+		if (conn == NULL ||
+		    stanConnection_PublishAsync(conn, m->channel, m->bytes,
+						(int)m->len, on_ack,
+						&p[i]) != NATS_OK)
+			land(&p[i], false);
+	}
+	if (conn != NULL)
+		give_back(bus);
+	/* The library answers each that it took, with an error after
+	 * PUBLISH_WAIT or when the connection is closed. */
+	pthread_mutex_lock(&f.lock);
+	while (f.pending > 0)
+		pthread_cond_wait(&f.landed, &f.lock);
+	pthread_mutex_unlock(&f.lock);
+	free(p);
 }
 
 bool
 bus_publish_wait(struct bus *bus, const char *channel, const void *bytes,
 		 size_t len)
 {
-	struct wait w = {.lock = PTHREAD_MUTEX_INITIALIZER,
-			 .cond = PTHREAD_COND_INITIALIZER};
+	struct bus_message m = {.channel = channel, .bytes = bytes, .len = len};
 
-	if (bus_publish(bus, channel, bytes, len, wake, &w) != 0)
-		return false;
-	pthread_mutex_lock(&w.lock);
-	while (!w.done)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
-	return w.stored;
+	bus_publish_all(bus, &m, 1);
+	return m.stored;
 }
 
 int

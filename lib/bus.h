@@ -28,10 +28,6 @@ enum bus_verdict {
 typedef enum bus_verdict (*bus_handler)(void *closure, const char *channel,
 					const void *bytes, size_t len);
 
-/* Called once for each publish that was accepted: stored, or not known to be.
- * From a thread of the bus: don't wait in it. */
-typedef void (*bus_done)(void *closure, bool stored);
-
 struct bus_options {
 	const char *url, *cluster, *client; /* client: unique in the cluster */
 	const char *group; /* shares each channel's events among its members,
@@ -47,15 +43,22 @@ struct bus *bus_open(const struct bus_options *options);
 /* Starts to connect, and to hand over what comes. */
 void bus_start(struct bus *bus);
 
-/*
- * Hands len bytes over.  Returns 0 when they are on their way: then done is
- * called, within some 3 s; or -1, and done is not, when there is no
- * connection.
- */
-int bus_publish(struct bus *bus, const char *channel, const void *bytes,
-		size_t len, bus_done done, void *closure);
+/* Text or other bytes for a channel. */
+struct bus_message {
+	const char *channel;
+	const void *bytes;
+	size_t len;
+	bool stored; /* set by bus_publish_all() */
+};
 
-/* As bus_publish(), but waits for the answer.  True when it is stored. */
+/*
+ * Hands all over, in order, and waits, some 3 s at most, for the answers: which
+ * of them are known to be stored.  Any other may be stored all the same.
+ */
+void bus_publish_all(struct bus *bus, struct bus_message *messages,
+		     size_t count);
+
+/* As bus_publish_all(), one.  True when it is stored. */
 bool bus_publish_wait(struct bus *bus, const char *channel, const void *bytes,
 		      size_t len);
 

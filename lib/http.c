@@ -362,12 +362,9 @@ check_access(struct request *rq)
 	return NULL;
 }
 
-/*
- * Reads the whole body, as long as Content-Length says.  What is refused is
- * read off all the same, up to a limit: on a connection that goes on, bytes
- * left behind would be read as the next request; on one that is closed, they
- * would cost the client its answer.
- */
+/* Reads the whole body, as long as Content-Length says.  What is refused is
+ * read off all the same, up to a limit: bytes left behind on a connection that
+ * is closed can cost the client its answer. */
 static const struct fail *
 read_body(struct request *rq, size_t max, const char **ret_body,
 	  size_t *ret_len)
@@ -392,16 +389,13 @@ read_body(struct request *rq, size_t max, const char **ret_body,
 			if ((n = FCGX_GetStr(drain, sizeof(drain),
 					     rq->fcgi->in)) <= 0)
 				break;
-		rq->fcgi->keepConnection = 0;
 		return fail_too_large(a);
 	}
 	body = arena_alloc(a, len + 1);
 	n = FCGX_GetStr(body, (int)len, rq->fcgi->in);
-	if ((size_t)n != len || FCGX_GetChar(rq->fcgi->in) != EOF) {
-		rq->fcgi->keepConnection = 0;
+	if ((size_t)n != len || FCGX_GetChar(rq->fcgi->in) != EOF)
 		fail = fail_bad_request(a, "The body is not as long as "
 					   "Content-Length says");
-	}
 	*ret_body = body;
 	*ret_len = len;
 	return fail;
@@ -527,6 +521,9 @@ http_serve(struct context *cx, FCGX_Request *fcgi)
 	const struct fail *fail = NULL;
 	int64_t began = clock_monotonic();
 
+	/* One connection, one request, whatever the front asks for: bytes of a
+	 * body that were not read would be taken for the next request. */
+	fcgi->keepConnection = 0;
 	rq.method = param(&rq, "REQUEST_METHOD");
 	rq.path = param(&rq, "SCRIPT_NAME");
 	rq.method = rq.method ? rq.method : "GET";

@@ -1,5 +1,6 @@
 /* listen.c: what happens to an event that came (see service.h).
  * SPDX-License-Identifier: MIT */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "failpoint.h"
@@ -89,6 +90,20 @@ describe(struct context *cx, const struct fail *fail)
 		   : fail->name;
 }
 
+/* A fault puts off all events, and each of them many times: once a second is
+ * told of it. */
+static void
+log_put_off(const char *cause)
+{
+	static atomic_llong next;
+	int64_t now = clock_monotonic();
+
+	if (now < next)
+		return;
+	next = now + 1000;
+	LOG(LOG_WARN, "events put off", LOG_TEXT("cause", cause));
+}
+
 enum bus_verdict
 listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 {
@@ -115,8 +130,7 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 					 "what comes before it never came")
 				  : BUS_AGAIN;
 	} else if (fail->status == 503) {
-		LOG(LOG_WARN, "event put off",
-		    LOG_TEXT("cause", describe(&cx, fail)));
+		log_put_off(describe(&cx, fail));
 		verdict = BUS_AGAIN;
 	} else {
 		verdict = bury(&cx, channel, bytes, len, describe(&cx, fail));

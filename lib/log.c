@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "log.h"
 
+#include <bson/bson.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,6 +40,21 @@ log_set_request(const char *id)
 	request_id = id;
 }
 
+/* A byte that is not UTF-8 would make the line none of JSON's. */
+static void
+put_text(struct arena *a, json_object *line, const char *name, const char *text)
+{
+	if (!bson_utf8_validate(text, strlen(text), false)) {
+		char *p = arena_strdup(a, text);
+
+		text = p;
+		for (; *p != '\0'; p++)
+			if ((unsigned char)*p > 126)
+				*p = '?';
+	}
+	json_put_text(line, name, text);
+}
+
 void
 log_write(enum log_level level, const char *msg,
 	  const struct log_member *members, int count)
@@ -57,11 +73,11 @@ log_write(enum log_level level, const char *msg,
 	json_put_text(line, "level", levels[level]);
 	json_put_text(line, "service", log_service);
 	if (request_id != NULL)
-		json_put_text(line, "request", request_id);
-	json_put_text(line, "msg", msg);
+		put_text(a, line, "request", request_id);
+	put_text(a, line, "msg", msg);
 	for (int i = 0; i < count; i++) {
 		if (members[i].text != NULL)
-			json_put_text(line, members[i].name, members[i].text);
+			put_text(a, line, members[i].name, members[i].text);
 		else
 			json_put_int(line, members[i].name, members[i].number);
 	}

@@ -35,82 +35,45 @@ struct outbox {
 
 /* The events of one record, on their way. */
 struct sending {
-	struct item item;
 	struct unsent *unsent;
-	size_t count, stored; /* stored: those before the first that was not */
+	size_t first, count; /* of the batch's messages */
 };
-
-struct flight {
-	pthread_mutex_t lock;
-	pthread_cond_t landed;
-	size_t pending;
-};
-
-/* One event of a record; closure of its publish. */
-struct passenger {
-	struct flight *flight;
-	bool stored;
-};
-
-static void
-on_done(void *closure, bool stored)
-{
-	struct passenger *p = closure;
-	struct flight *f = p->flight;
-
-	pthread_mutex_lock(&f->lock);
-	p->stored = stored;
-	if (--f->pending == 0)
-		pthread_cond_signal(&f->landed);
-	pthread_mutex_unlock(&f->lock);
-}
 
 /* Publishes all that the batch's records have.  False when the bus or the
  * database refused some. */
 static bool
 send_batch(struct context *cx, const struct item *items, size_t n)
 {
-	struct flight f = {.lock = PTHREAD_MUTEX_INITIALIZER,
-			   .landed = PTHREAD_COND_INITIALIZER};
 	struct sending *s = arena_alloc(cx->arena, n * sizeof(*s));
-	struct passenger **p = arena_alloc(cx->arena, n * sizeof(*p));
+	struct bus_message *messages = arena_alloc(
+		cx->arena, n * STORE_MAX_UNSENT * sizeof(*messages));
+	size_t count = 0;
 	bool all = true;
 
 	for (size_t i = 0; i < n; i++) {
-		s[i].item = items[i];
+		s[i].first = count;
 		if (store_unsent(cx, items[i].kind, items[i].id, &s[i].unsent,
 				 &s[i].count) != NULL)
 			all = false;
-		p[i] = arena_alloc(cx->arena, (s[i].count + 1) * sizeof(**p));
-		for (size_t j = 0; j < s[i].count; j++) {
-			struct unsent *u = &s[i].unsent[j];
-
-			p[i][j].flight = &f;
-			pthread_mutex_lock(&f.lock);
-			f.pending++;
-			pthread_mutex_unlock(&f.lock);
-			if (bus_publish(cx->service->bus, u->channel, u->body,
-					strlen(u->body), on_done,
-					&p[i][j]) != 0) {
-				on_done(&p[i][j], false);
-				break; /* those behind it wait for it */
-			}
-		}
+		for (size_t j = 0; j < s[i].count; j++)
+			messages[count++] = (struct bus_message){
+				.channel = s[i].unsent[j].channel,
+				.bytes = s[i].unsent[j].body,
+				.len = strlen(s[i].unsent[j].body)};
 	}
-	/* Each publish that was accepted is answered, see bus.h. */
-	pthread_mutex_lock(&f.lock);
-	while (f.pending > 0)
-		pthread_cond_wait(&f.landed, &f.lock);
-	pthread_mutex_unlock(&f.lock);
+	bus_publish_all(cx->service->bus, messages, count);
 	FAILPOINT("published");
 	for (size_t i = 0; i < n; i++) {
-		while (s[i].stored < s[i].count && p[i][s[i].stored].stored)
-			s[i].stored++;
-		if (s[i].stored < s[i].count)
+		size_t stored = 0;
+
+		/* In order: what is behind one that failed is sent again. */
+		while (stored < s[i].count &&
+		       messages[s[i].first + stored].stored)
+			stored++;
+		if (stored < s[i].count)
 			all = false;
-		if (s[i].stored > 0 &&
-		    store_sent(cx, s[i].item.kind, s[i].item.id, s[i].unsent,
-			       s[i].stored) != NULL)
+		if (stored > 0 && store_sent(cx, items[i].kind, items[i].id,
+					     s[i].unsent, stored) != NULL)
 			all = false;
 	}
 	return all;

@@ -58,6 +58,7 @@ static const struct setting route_settings[] = {
 	{.name = "JWT_KEY", .text = &conf.jwt_key, .min = TOKEN_KEY_MIN},
 	{.name = "JWT_KEY_PREVIOUS",
 	 .text = &conf.jwt_key_previous,
+	 .min = TOKEN_KEY_MIN,
 	 .fallback = ""},
 	{0},
 };

@@ -20,7 +20,8 @@ store(const struct setting *s, const char *value)
 		if (errno != 0 || end == value || *end != '\0')
 			return "is not a whole number";
 	}
-	if (n < s->min)
+	/* An empty fallback is "none", however long a text that is set. */
+	if (n < s->min && (s->number != NULL || *value != '\0'))
 		return s->number ? "is too small" : "is too short";
 	if (s->max != 0 && n > s->max)
 		return s->number ? "is too large" : "is too long";

@@ -11,7 +11,7 @@ struct setting {
 	const char *name;
 	const char **text;    /* where its text goes, or NULL */
 	int64_t *number;      /* where its number goes, or NULL */
-	const char *fallback; /* NULL: it must be set */
+	const char *fallback; /* NULL: it must be set; "": none is fine */
 	int64_t min, max;     /* of a number; of a text's length in bytes; max
 				 0: no upper bound */
 };

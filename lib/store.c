@@ -14,7 +14,8 @@
 #include "service.h"
 
 /* A dead database must cost a client less than 3 s, and after the first one
- * to find out, nothing: for BREAK_MS all others are refused at once. */
+ * to find out, nothing: for BREAK_MS all others are refused at once.  So the
+ * driver must not send a read again that got no answer in time. */
 #define TIMEOUT_MS 2000
 #define BREAK_MS 500
 #define MAX_TRIES 200 /* of a change that others are faster at */
@@ -60,6 +61,9 @@ store_open(const char *text, const struct kind *const *kinds, int64_t threads,
 	set_default(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, TIMEOUT_MS);
 	set_default(uri, MONGOC_URI_CONNECTTIMEOUTMS, TIMEOUT_MS);
 	set_default(uri, MONGOC_URI_SOCKETTIMEOUTMS, TIMEOUT_MS);
+	if (!mongoc_uri_has_option(uri, MONGOC_URI_RETRYREADS))
+		mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS,
+					      false);
 	if (!mongoc_uri_has_option(uri, MONGOC_URI_W))
 		mongoc_uri_set_option_as_utf8(uri, MONGOC_URI_W, "majority");
 	if (!mongoc_uri_has_option(uri, MONGOC_URI_JOURNAL))
@@ -388,11 +392,10 @@ store_await(struct context *cx, const struct kind *kind, const char *id,
 	    bool (*enough)(const void *rec), int64_t ms, void *rec)
 {
 	struct store *s = cx->service->store;
-	int64_t until = clock_monotonic() + ms;
+	bool may_wait = atomic_fetch_add(&s->waiting, 1) < s->may_wait;
+	int64_t until = may_wait ? clock_monotonic() + ms : 0;
 	const struct fail *fail = NULL;
 
-	if (atomic_fetch_add(&s->waiting, 1) >= s->may_wait)
-		until = 0;
 	for (;;) {
 		fail = store_get(cx, kind, id, rec);
 		if ((fail == NULL && (enough == NULL || enough(rec))) ||
@@ -402,6 +405,9 @@ store_await(struct context *cx, const struct kind *kind, const char *id,
 		clock_sleep(AWAIT_STEP);
 	}
 	atomic_fetch_sub(&s->waiting, 1);
+	if (fail != NULL && fail->status == 404 && id_valid(id) && !may_wait)
+		return fail_unavailable(cx->arena, "Please try again",
+					"too many wait for what is unknown");
 	return fail;
 }
 

@@ -85,8 +85,8 @@ const struct fail *store_get(struct context *cx, const struct kind *kind,
  * As store_get(), for what an event may be about to bring: looks again for up
  * to ms milliseconds while the record is not there, or enough(), if not NULL,
  * says that it is not yet far enough; returns what is there then.  At most a
- * quarter of the workers wait like this at one time, any other looks once:
- * asking for what never comes can't occupy them all.
+ * quarter of the workers wait like this at one time, any other looks once and
+ * fails with 503: asking for what never comes can't occupy them all.
  */
 const struct fail *store_await(struct context *cx, const struct kind *kind,
 			       const char *id, bool (*enough)(const void *rec),

@@ -1,7 +1,6 @@
 /* events.c: what expiration hears, and how it tells that an order's time is
  * over.
  * SPDX-License-Identifier: MIT */
-#include <pthread.h>
 #include <string.h>
 
 #include "failpoint.h"
@@ -12,8 +11,10 @@
 
 /* A replay is through when nothing old came for so long.  The bus itself
  * needs up to 30 s to hand over again what got lost on its way. */
-#define REPLAY_QUIET 35000	 /* ms */
-#define REPLAY_AT_LEAST 3600000 /* ms back; twice the window, if that's more */
+#define REPLAY_QUIET 35000 /* ms */
+#define REPLAY_AT_LEAST                                      \
+	3600000 /* ms back; twice the window, if that's more \
+		 */
 
 int64_t expiration_window;
 
@@ -77,33 +78,8 @@ rebuild(struct context *cx)
 	}
 }
 
-/* Publishes that are on their way. */
-struct flight {
-	pthread_mutex_t lock;
-	pthread_cond_t landed;
-	size_t pending;
-};
-
-struct passenger {
-	struct flight *flight;
-	bool stored;
-};
-
-static void
-on_done(void *closure, bool stored)
-{
-	struct passenger *p = closure;
-	struct flight *f = p->flight;
-
-	pthread_mutex_lock(&f->lock);
-	p->stored = stored;
-	if (--f->pending == 0)
-		pthread_cond_signal(&f->landed);
-	pthread_mutex_unlock(&f->lock);
-}
-
-static int
-publish(struct context *cx, const char *order_id, struct passenger *p)
+static struct bus_message
+message(struct context *cx, const char *order_id)
 {
 	json_object *data = json_new_object(cx->arena);
 	const char *id, *text;
@@ -111,34 +87,25 @@ publish(struct context *cx, const char *order_id, struct passenger *p)
 	json_put_text(data, "orderId", order_id);
 	text = event_write(cx->arena, EVENT_EXPIRATION_COMPLETE, order_id, 1,
 			   data, &id);
-	return bus_publish(cx->service->bus,
-			   event_channel(EVENT_EXPIRATION_COMPLETE), text,
-			   strlen(text), on_done, p);
+	return (struct bus_message){
+		.channel = event_channel(EVENT_EXPIRATION_COMPLETE),
+		.bytes = text,
+		.len = strlen(text)};
 }
 
-/* Publishes all and waits for the answers.  Moves the ids of those that are
- * stored to the front and returns their number. */
+/* Publishes all.  Moves the ids of those that are stored to the front and
+ * returns their number. */
 static size_t
 publish_all(struct context *cx, const char **ids, size_t n)
 {
-	struct flight f = {.lock = PTHREAD_MUTEX_INITIALIZER,
-			   .landed = PTHREAD_COND_INITIALIZER,
-			   .pending = n};
-	struct passenger *p = arena_alloc(cx->arena, n * sizeof(*p));
+	struct bus_message *m = arena_alloc(cx->arena, n * sizeof(*m));
 	size_t stored = 0;
 
+	for (size_t i = 0; i < n; i++)
+		m[i] = message(cx, ids[i]);
+	bus_publish_all(cx->service->bus, m, n);
 	for (size_t i = 0; i < n; i++) {
-		p[i].flight = &f;
-		if (publish(cx, ids[i], &p[i]) != 0)
-			on_done(&p[i], false);
-	}
-	/* Each publish that was accepted is answered, see bus.h. */
-	pthread_mutex_lock(&f.lock);
-	while (f.pending > 0)
-		pthread_cond_wait(&f.landed, &f.lock);
-	pthread_mutex_unlock(&f.lock);
-	for (size_t i = 0; i < n; i++) {
-		if (!p[i].stored)
+		if (!m[i].stored)
 			continue; /* its lease ends, and it's claimed again */
 		LOG(LOG_INFO, "expired", LOG_TEXT("order", ids[i]));
 		ids[stored++] = ids[i];

@@ -25,7 +25,9 @@ main(void)
 	static const struct setting settings[] = {
 		{.name = "REDIS_URL", .text = &redis_url},
 		{.name = "EXPIRATION_WINDOW_SECONDS",
-		 .number = &expiration_window, .fallback = "900", .min = 1,
+		 .number = &expiration_window,
+		 .fallback = "900",
+		 .min = 1,
 		 .max = 86400},
 		{0},
 	};

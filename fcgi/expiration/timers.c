@@ -29,29 +29,29 @@
 /*
  * Scripts.  EVAL sends them in full: they are short, Redis keeps them compiled
  * all the same, and none can be missing after a restart.  By their first line
- * they are refused as a whole where they may not write, now or in this case: by
- * a replica, or without memory.
+ * each is refused as a whole, before it did anything, by a Redis that can't
+ * write: a replica, or one out of memory.
  */
-#define LUA "#!lua\n"
-#define LUA_NOW                                                                \
-	LUA                                                                    \
-	"local t = redis.call('TIME')\n"                                       \
-	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+static const char ping_script[] = "#!lua\n"
+				  "return 1\n";
 
-static const char ping_script[] = LUA "return 1\n";
-
-static const char add_script[] = LUA
+static const char add_script[] =
+	"#!lua\n"
 	"if redis.call('EXISTS', KEYS[2]) == 0 then\n"
 	"	redis.call('ZADD', KEYS[1], 'LT', ARGV[2], ARGV[1])\n"
 	"end\n";
 
-static const char end_script[] = LUA
+static const char end_script[] =
+	"#!lua\n"
 	"redis.call('SET', KEYS[3], '', 'EX', ARGV[2])\n"
 	"redis.call('ZREM', KEYS[1], ARGV[1])\n"
 	"redis.call('ZREM', KEYS[2], ARGV[1])\n";
 
 /* Overdue claims come first; a lease of 0 gives none. */
-static const char claim_script[] = LUA_NOW
+static const char claim_script[] =
+	"#!lua\n"
+	"local t = redis.call('TIME')\n"
+	"local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
 	"local function lapsed(key, limit)\n"
 	"	return redis.call('ZRANGEBYSCORE', key, '-inf', now,\n"
 	"		'LIMIT', 0, limit)\n"
@@ -73,7 +73,8 @@ static const char claim_script[] = LUA_NOW
  * RUN names the process that Redis is.  WHEN makes a rebuild's name its own:
  * what was written before Redis was emptied once more counts for nothing.
  */
-static const char rebuild_script[] = LUA_NOW
+static const char rebuild_script[] =
+	"#!lua\n"
 	"local info = redis.call('INFO', 'server')\n"
 	"local run = string.match(info, 'run_id:(%w+)') or '-'\n"
 	"local epoch = redis.call('GET', KEYS[1]) or ''\n"
@@ -81,12 +82,14 @@ static const char rebuild_script[] = LUA_NOW
 	"if epoch == 'ready ' .. run then\n"
 	"	return ''\n"
 	"elseif string.sub(epoch, 1, #ours) ~= ours then\n"
+	"	local t = redis.call('TIME')\n"
 	"	epoch = ours .. t[1] .. '.' .. t[2]\n"
 	"	redis.call('SET', KEYS[1], epoch)\n"
 	"end\n"
 	"return epoch\n";
 
-static const char rebuilt_script[] = LUA
+static const char rebuilt_script[] =
+	"#!lua\n"
 	"local run = string.match(ARGV[1], '^rebuilding (%S+) ')\n"
 	"if redis.call('GET', KEYS[1]) == ARGV[1] then\n"
 	"	redis.call('SET', KEYS[1], 'ready ' .. run)\n"
@@ -153,9 +156,8 @@ parse(char *url)
 	redis.db = db;
 	return *host != '\0' && strchr(host, '@') == NULL &&
 	       unescape(password) && strlen(port) <= 5 &&
-	       strspn(port, "0123456789") == strlen(port) &&
-	       redis.port > 0 && redis.port < 65536 &&
-	       strspn(db, "0123456789") == strlen(db);
+	       strspn(port, "0123456789") == strlen(port) && redis.port > 0 &&
+	       redis.port < 65536 && strspn(db, "0123456789") == strlen(db);
 }
 
 const char *
@@ -215,8 +217,8 @@ connect_redis(struct context *cx, const char **ret_cause)
 	if (redis.link != NULL)
 		return true;
 	*ret_cause = "no memory for a connection";
-	redis.link = redisConnectWithTimeout(redis.host, redis.port,
-					     connect_wait);
+	redis.link =
+		redisConnectWithTimeout(redis.host, redis.port, connect_wait);
 	if (redis.link == NULL)
 		return false;
 	*ret_cause = arena_strdup(cx->arena, redis.link->errstr);
@@ -297,14 +299,10 @@ const struct fail *
 timers_end(struct context *cx, const char *order_id)
 {
 	const char *args[] = {
-		"EVAL",
-		end_script,
-		"3",
-		DUE,
-		CLAIMED,
-		arena_printf(cx->arena, ENDED, order_id),
-		order_id,
-		TOMBSTONE_LIFE,
+		"EVAL",	  end_script,
+		"3",	  DUE,
+		CLAIMED,  arena_printf(cx->arena, ENDED, order_id),
+		order_id, TOMBSTONE_LIFE,
 	};
 
 	return call(cx, args, COUNT(args), NULL);
@@ -323,7 +321,7 @@ timers_claim(struct context *cx, size_t limit, const char ***ret_ids,
 		arena_printf(cx->arena, "%zu", limit),
 		GUARD_OFF("lease") ? "0" : LEASE,
 	};
-	redisReply *r;
+	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
 	*ret_ids = arena_alloc(cx->arena, (r->elements + 1) * sizeof(char *));
@@ -336,8 +334,7 @@ timers_claim(struct context *cx, size_t limit, const char ***ret_ids,
 const struct fail *
 timers_done(struct context *cx, const char *const *ids, size_t count)
 {
-	const char **args = arena_alloc(cx->arena,
-					(count + 2) * sizeof(*args));
+	const char **args = arena_alloc(cx->arena, (count + 2) * sizeof(*args));
 
 	args[0] = "ZREM";
 	args[1] = CLAIMED;
@@ -349,7 +346,7 @@ const struct fail *
 timers_rebuild(struct context *cx, const char **ret_name)
 {
 	const char *args[] = {"EVAL", rebuild_script, "1", EPOCH};
-	redisReply *r;
+	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
 	*ret_name = r->str;

@@ -16,7 +16,8 @@
 #include "log.h"
 
 #define CONNECT_TIMEOUT 2000 /* ms */
-#define MAX_REPLY 524288 /* a page of a list */
+#define MAX_REPLY 524288     /* a page of a list */
+#define MAX_KEYS 10
 #define INTENTS "/v1/payment_intents"
 #define CHARGES "/v1/charges"
 #define REFUNDS "/v1/refunds"
@@ -69,8 +70,7 @@ gateway_open(const char *base_, const char *key_)
 
 	if (!plain && strncmp(base_, "https://", 8) != 0)
 		return "STRIPE_API_BASE is not https://HOST";
-	if (plain && !is_loopback(base_) &&
-	    strncmp(key_, "sk_test_", 8) != 0)
+	if (plain && !is_loopback(base_) && strncmp(key_, "sk_test_", 8) != 0)
 		return "STRIPE_API_BASE must be https:// for a live key";
 	for (const char *p = key_; *p != '\0'; p++)
 		if (!isgraph((unsigned char)*p))
@@ -143,7 +143,7 @@ struct call {
 	const char *form; /* NULL: GET */
 	long status;	  /* HTTP; 0: no answer */
 	CURLcode code;
-	bool replayed; /* an earlier call's answer, kept under the key */
+	bool replayed;	   /* an earlier call's answer, kept under the key */
 	json_object *json; /* NULL when it isn't JSON */
 };
 
@@ -191,9 +191,9 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	if (c->code != CURLE_OK)
 		return;
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
-	c->replayed = curl_easy_header(curl, "Idempotent-Replayed", 0,
-				       CURLH_HEADER, -1,
-				       &replayed) == CURLHE_OK;
+	c->replayed =
+		curl_easy_header(curl, "Idempotent-Replayed", 0, CURLH_HEADER,
+				 -1, &replayed) == CURLHE_OK;
 	c->json = json_read(a, line->body, line->len);
 }
 
@@ -202,12 +202,15 @@ post(struct arena *a, struct call *c)
 {
 	const char *k = arena_printf(a, "%s-%s", c->what, c->order_id);
 
-	exchange(a, c, GUARD_OFF("gateway-key") ? NULL : k);
 	/* The gateway keeps a failure of its own under the key for a day, and
-	 * answers so all that time: the key is spent.  Without one the call is
-	 * safe too, see gateway.h; a key saves what would be made twice. */
-	if (c->replayed && c->status >= 500)
-		exchange(a, c, NULL);
+	 * answers so all that time: then that key is spent.  The next ones come
+	 * in order, so that a lost reply is found again under the same. */
+	for (int i = 2; i <= MAX_KEYS; i++) {
+		exchange(a, c, GUARD_OFF("gateway-key") ? NULL : k);
+		if (!c->replayed || c->status < 500)
+			break;
+		k = arena_printf(a, "%s-%s-%d", c->what, c->order_id, i);
+	}
 }
 
 static struct gateway_reply
@@ -279,8 +282,7 @@ look(struct arena *a, const struct call *after, const char *intent)
 }
 
 static struct gateway_reply
-act(struct arena *a, const char *order_id, const char *intent,
-    const char *verb)
+act(struct arena *a, const char *order_id, const char *intent, const char *verb)
 {
 	struct call c = {
 		.what = verb,
@@ -362,8 +364,8 @@ struct gateway_reply
 gateway_create(struct arena *a, const char *order_id, int64_t amount,
 	       const char *method)
 {
-	struct call c = {.what = "intent", .order_id = order_id,
-			 .path = INTENTS};
+	struct call c = {
+		.what = "intent", .order_id = order_id, .path = INTENTS};
 	json_object *error, *priced;
 	struct gateway_reply r;
 
@@ -416,8 +418,8 @@ refunded_of(struct arena *a, struct call *c, const char *intent,
 {
 	json_object *list;
 
-	c->path = arena_printf(a, REFUNDS "?payment_intent=%s&limit=100",
-			       intent);
+	c->path =
+		arena_printf(a, REFUNDS "?payment_intent=%s&limit=100", intent);
 	c->form = NULL;
 	exchange(a, c, NULL);
 	list = list_of(c);
@@ -493,9 +495,8 @@ gateway_ask(struct arena *a, const char *order_id, const char *intent)
 		exchange(a, &c, NULL);
 		list = list_of(&c);
 		if (list != NULL && json_object_array_length(list) > 0) {
-			const char *status =
-				json_text(json_object_array_get_idx(list, 0),
-					  "status");
+			const char *status = json_text(
+				json_object_array_get_idx(list, 0), "status");
 
 			f.dispute = status ? arena_strdup(a, status) : NULL;
 		} else if (list == NULL && c.status != 404) {
@@ -530,8 +531,8 @@ typedef void (*news_handler)(void *closure, const struct gateway_news *news);
 /* One page of a list: hands over what was made since then, and in *ret_after
  * leaves the id to go on behind, or NULL at the end.  False: no answer. */
 static bool
-recent_page(struct arena *a, const char *path, int64_t since,
-	    news_handler each, void *closure, char ret_after[ID_MAX])
+recent_page(struct arena *a, const char *path, int64_t since, news_handler each,
+	    void *closure, char ret_after[ID_MAX])
 {
 	struct call c = {.what = "list", .order_id = ""};
 	json_object *list, *more, *o = NULL;

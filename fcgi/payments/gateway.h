@@ -31,7 +31,7 @@ struct gateway_reply {
 };
 
 /* How long one call takes at most, and one function below: a call, perhaps
- * again under no key, and a question. */
+ * again under another key, and a question. */
 #define GATEWAY_TIMEOUT 8000 /* ms */
 #define GATEWAY_LONGEST (3 * GATEWAY_TIMEOUT)
 

@@ -278,14 +278,17 @@ move(struct context *cx, struct payment *p, const char *from, const char *to)
 	return save(cx, p, &(struct move){.from = from, .to = to});
 }
 
-/* Notes why it can't be paid; next its intent is cancelled. */
+/* Notes why it can't be paid, in the gateway's words if it had some; next its
+ * intent is cancelled. */
 static const struct fail *
-doom(struct context *cx, struct payment *p, const char *reason)
+decline(struct context *cx, struct payment *p, const struct gateway_reply *r,
+	const char *otherwise)
 {
 	return save(cx, p,
 		    &(struct move){.from = p->status,
 				   .to = p->status,
-				   .reason = reason});
+				   .reason = r->message ? r->message
+							: otherwise});
 }
 
 static const struct fail *
@@ -298,6 +301,17 @@ lend(struct context *cx, void *rec, const void *arg)
 	return NULL;
 }
 
+static const struct reason ask_again = {
+	.msg = "The payment is being processed, please ask again"};
+
+const struct fail payment_put_off = {
+	.name = "UnavailableError",
+	.status = 503,
+	.reasons = &ask_again,
+	.retry_after = 1,
+	.cause = "the gateway's outcome is unknown",
+};
+
 /* Leaves the step to be done again by whoever comes, some seconds later. */
 static const struct fail *
 put_off(struct context *cx, struct payment *p)
@@ -308,9 +322,7 @@ put_off(struct context *cx, struct payment *p)
 	wait = wait > AGAIN_MAX ? AGAIN_MAX : wait;
 	now += wait;
 	TRY(store_change(cx, &payment_kind, p->head.id, lend, &now, p));
-	return fail_unavailable(
-		cx->arena, "The payment is being processed, please ask again",
-		"the gateway's outcome is unknown");
+	return PAYMENT_PUT_OFF;
 }
 
 static const struct fail *
@@ -322,8 +334,7 @@ create(struct context *cx, struct payment *p)
 	r = gateway_create(cx->arena, p->order_id, p->amount, p->method);
 	FAILPOINT("intent-created");
 	if (r.state == GATEWAY_DECLINED)
-		return doom(cx, p,
-			    r.message ? r.message : "The card was declined");
+		return decline(cx, p, &r, "The card was declined");
 	if (r.state == GATEWAY_UNKNOWN)
 		return put_off(cx, p);
 	if (GUARD_OFF("gateway-key")) {
@@ -352,14 +363,12 @@ confirm(struct context *cx, struct payment *p)
 	case GATEWAY_RETURNED:
 		return put_off(cx, p);
 	case GATEWAY_CHALLENGE:
-		return doom(cx, p, "The card needs authentication");
+		r.message = NULL;
+		return decline(cx, p, &r, "The card needs authentication");
 	case GATEWAY_DECLINED:
-		return doom(cx, p,
-			    r.message ? r.message : "The card was declined");
+		return decline(cx, p, &r, "The card was declined");
 	case GATEWAY_CANCELLED:
-		return doom(cx, p,
-			    r.message ? r.message
-				      : "The payment was cancelled");
+		return decline(cx, p, &r, "The payment was cancelled");
 	case GATEWAY_HELD:
 	case GATEWAY_TAKEN:
 		break;
@@ -385,12 +394,9 @@ capture(struct context *cx, struct payment *p)
 	case GATEWAY_RETURNED:
 		return put_off(cx, p);
 	case GATEWAY_DECLINED:
-		return doom(cx, p,
-			    r.message ? r.message : "The card was declined");
+		return decline(cx, p, &r, "The card was declined");
 	case GATEWAY_CANCELLED:
-		return doom(cx, p,
-			    r.message ? r.message
-				      : "The money is no longer set aside");
+		return decline(cx, p, &r, "The money is no longer set aside");
 	case GATEWAY_TAKEN:
 		break;
 	}

@@ -133,10 +133,15 @@ bool order_is_cancelled(const struct order_copy *o);
 bool payment_is_of(struct context *cx, const struct payment *p,
 		   const struct payment_request *rq);
 
+/* 503: the gateway's answer is not known; it is asked again some seconds
+ * later.  Compare with ==. */
+extern const struct fail payment_put_off;
+#define PAYMENT_PUT_OFF (&payment_put_off)
+
 /*
- * Makes the payment of an order and settles it.  STORE_DUPLICATE when there is
- * one; otherwise fails as payment_settle(), or as coupon_take() when coupon,
- * which may be NULL, can't be had.
+ * Makes the payment of an order and settles it as far as can be now.
+ * STORE_DUPLICATE when there is one; or PAYMENT_PUT_OFF; or fails as
+ * coupon_take() when coupon, which may be NULL, can't be had.
  */
 const struct fail *payment_start(struct context *cx,
 				 const struct order_copy *order,
@@ -146,8 +151,7 @@ const struct fail *payment_start(struct context *cx,
 
 /*
  * Does all that can be done now for the payment, unless another does.  *ret is
- * its state then.  Fails with fail_unavailable() when the gateway's answer is
- * not known; it is asked again some seconds later.
+ * its state then, also with PAYMENT_PUT_OFF.
  */
 const struct fail *payment_settle(struct context *cx, const char *id,
 				  struct payment *ret);

@@ -123,18 +123,19 @@ is_over(const struct payment *p)
  * record.
  */
 static void
-await_result(struct context *cx, const char *id)
+await_result(struct context *cx, const char *id, int64_t until)
 {
 	/* Each look's memory goes at once. */
 	struct context look = {.arena = arena_new(), .service = cx->service};
 	const struct fail *fail;
 	struct payment p;
-	int64_t until = clock_monotonic() + RESULT_WAIT, pause = LOOK_MIN;
+	int64_t pause = LOOK_MIN;
 	bool over;
 
 	for (;;) {
 		fail = payment_settle(&look, id, &p);
-		over = fail != NULL || is_over(&p);
+		over = fail == NULL || fail == PAYMENT_PUT_OFF ? is_over(&p)
+							       : true;
 		arena_reset(look.arena);
 		if (over || clock_monotonic() + pause > until)
 			break;
@@ -218,9 +219,7 @@ answer(struct request *rq, const struct payment *p)
 	if (payment_is(p, PAYMENT_VOIDED))
 		return fail_conflict(a, "The order is cancelled", 0);
 	if (payment_is(p, PAYMENT_AUTHORIZING) || p->reason != NULL)
-		return fail_unavailable(
-			a, "The payment is being processed, please ask again",
-			"the payment is still in motion");
+		return PAYMENT_PUT_OFF;
 	http_set_header(rq, "Location", "/api/payments/%s", p->order_id);
 	return http_reply_record(rq, 201, payment_kind.fields, p);
 }
@@ -230,6 +229,7 @@ carry_out(struct request *rq, const struct order_copy *order,
 	  const struct payment_request *asked, bool may_wait)
 {
 	struct context *cx = rq->cx;
+	int64_t began = clock_monotonic();
 	struct payment p;
 	const struct fail *fail =
 		store_get(cx, &payment_kind, order->head.id, &p);
@@ -239,14 +239,29 @@ carry_out(struct request *rq, const struct order_copy *order,
 		if (fail == STORE_DUPLICATE)
 			fail = store_get(cx, &payment_kind, order->head.id, &p);
 	}
-	TRY(fail);
+	/* With a gateway that takes its time there is none left to wait. */
+	if (fail != PAYMENT_PUT_OFF) {
+		TRY(fail);
+		began = clock_monotonic();
+	}
 	if (!payment_is_of(cx, &p, asked))
 		return refuse(cx, &p);
 	if (may_wait && !is_over(&p)) {
-		await_result(cx, p.head.id);
+		await_result(cx, p.head.id, began + RESULT_WAIT);
 		TRY(store_get(cx, &payment_kind, p.head.id, &p));
 	}
 	return answer(rq, &p);
+}
+
+static bool
+key_valid(const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *p = key; *p != '\0'; p++)
+		if (!isprint((unsigned char)*p))
+			return false;
+	return len <= KEY_MAX;
 }
 
 static const struct fail *
@@ -266,10 +281,8 @@ pay(struct request *rq)
 	asked.coupon = body->coupon;
 	if (body->coupon != NULL && coupon_code_read(body->coupon, code))
 		asked.coupon = code;
-	if (asked.idempotency_key != NULL &&
-	    strlen(asked.idempotency_key) > KEY_MAX)
-		return fail_bad_request(rq->cx->arena,
-					"Idempotency-Key is too long");
+	if (asked.idempotency_key != NULL && !key_valid(asked.idempotency_key))
+		return fail_bad_request(rq->cx->arena, "Bad Idempotency-Key");
 	/* Who buys and pays at once is faster than the order's event. */
 	TRY(store_await(rq->cx, &order_copy_kind, body->order_id, NULL,
 			ORDER_WAIT, &order));
