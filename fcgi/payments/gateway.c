@@ -418,12 +418,14 @@ refunded_of(struct arena *a, struct call *c, const char *intent,
 {
 	json_object *list;
 
+	*ret_amount = 0;
+	if (GUARD_OFF("refund-look"))
+		return true;
 	c->path =
 		arena_printf(a, REFUNDS "?payment_intent=%s&limit=100", intent);
 	c->form = NULL;
 	exchange(a, c, NULL);
 	list = list_of(c);
-	*ret_amount = 0;
 	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
 		json_object *o = json_object_array_get_idx(list, i);
 		const char *status = json_text(o, "status");
@@ -468,7 +470,9 @@ gateway_refund(struct arena *a, const char *order_id, const char *intent,
 		if (error != NULL && c.status >= 400 && c.status < 500 &&
 		    c.status != 409 && c.status != 429 && c.status != 401)
 			r.message = error_message(a, error);
-		if (!refunded_of(a, &c, intent, &had))
+		if (status != NULL && GUARD_OFF("refund-look"))
+			had = amount;
+		else if (!refunded_of(a, &c, intent, &had))
 			return unknown(&c);
 	}
 	if (had >= amount)

@@ -70,6 +70,9 @@
  * payment whose process died: the money stays set aside for ever wait-for-order
  * captures at once: the money is kept of an order that lapsed meanwhile
  *   coupon-uses       a use is taken without another look at how many are left
+ *   refund-look       the gateway is not asked what was given back: a lost
+ *                     answer leaves an order complete, its money gone
+ *   webhook-truth     an event is believed: an old one refunds what is paid
  * And lease: it lasts 1 s, so that tests of recovery are over soon.
  */
 
@@ -116,6 +119,9 @@ struct payment {
 struct payment_request {
 	const char *method, *coupon, *idempotency_key;
 };
+
+/* How long a request waits for news of an order that is not known. */
+#define ORDER_WAIT 1000 /* ms */
 
 extern const struct kind payment_kind, order_copy_kind;
 extern const struct route payments_routes[];

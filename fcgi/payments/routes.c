@@ -8,7 +8,6 @@
 #include "model.h"
 #include "webhook.h"
 
-#define ORDER_WAIT 1000	 /* ms for news of an order that is not known */
 #define RESULT_WAIT 3000 /* ms for what becomes of a payment */
 #define LOOK_MIN 10	 /* ms between two looks meanwhile, the first time */
 #define LOOK_MAX 50
