@@ -87,20 +87,41 @@ stack_dev(const char *const *settings, const char *const *args)
 	return status;
 }
 
+/* Prints what sanitizers told of the services; false when they did. */
+static bool
+is_sane(void)
+{
+	static const char script[] =
+		"told='Sanitizer:|runtime error:' && "
+		"! grep -qE \"$told\" \"$0\"/log/*.log || "
+		"{ grep -hE -A 40 \"$told\" \"$0\"/log/*.log | head -n 200 | "
+		"sed 's/^/# /'; false; }";
+
+	return run((const char *[]){"/bin/sh", "-c", script, folder, NULL},
+		   NULL, STDOUT_FILENO) == 0;
+}
+
 static void
 stack_down(void)
 {
 	const char *keep = getenv("T_KEEP");
+	bool sane;
 
 	if (*folder == '\0' || getpid() != owner)
 		return;
 	stack_dev(NULL, (const char *[]){"down", NULL});
+	sane = is_sane();
 	if (keep != NULL && *keep != '\0')
 		tap_note("kept: %s", folder);
 	else
 		run((const char *[]){"/bin/rm", "-rf", folder, NULL}, NULL,
 		    STDOUT_FILENO);
 	*folder = '\0';
+	if (!sane) {
+		printf("Bail out! A sanitizer told of a service\n");
+		fflush(stdout);
+		_exit(1);
+	}
 }
 
 static void
@@ -292,6 +313,37 @@ answering_free(struct answering *g)
 {
 	arena_free(g->arena);
 	free(g->body);
+}
+
+/* What a thread has of its own, one for each way to ask. */
+enum way { BY_FCGI, BY_FCGI_STEPS, BY_HTTP, WAY__MAX };
+static _Thread_local struct answering own[WAY__MAX];
+static pthread_key_t own_key;
+static pthread_once_t own_once = PTHREAD_ONCE_INIT;
+
+static void
+free_own(void *p)
+{
+	struct answering *g = p;
+
+	for (int way = 0; way < WAY__MAX; way++)
+		answering_free(&g[way]);
+}
+
+static void
+make_own_key(void)
+{
+	pthread_key_create(&own_key, free_own); /* when a thread ends */
+}
+
+/* The calling thread's, started anew. */
+static struct answering *
+start_own(enum way way)
+{
+	pthread_once(&own_once, make_own_key);
+	pthread_setspecific(own_key, own);
+	answering_start(&own[way]);
+	return &own[way];
 }
 
 static size_t
@@ -727,50 +779,91 @@ split_answer(struct answering *g)
 	memmove(g->body, end + 4, g->answer.len + 1);
 }
 
-const struct answer *
-fcgi_ask(const char *service, const char *const *params, const void *body,
-	 size_t len)
+int
+fcgi_connect(const char *service)
 {
-	static _Thread_local struct answering g;
-	static const unsigned char begin[16] = {1, BEGIN, 0, 1, 0, 8, 0, 0,
-						0, 1,	  0, 0, 0, 0, 0, 0};
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	struct timeval limit = {.tv_sec = ASK_TIMEOUT};
-	int64_t began = clock_monotonic();
-	unsigned char head[8];
-	char chunk[65536 + 256];
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-	answering_start(&g);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s.sock",
 		 stack("RUN_DIR"), service);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-		g.answer.error = "connect failed";
-	} else {
-		/* Who refuses a body may close early and still answer. */
-		if (send_all(fd, begin, sizeof(begin)) != 0 ||
-		    send_params(fd, params) != 0 ||
-		    send_stream(fd, STDIN, body, len) != 0)
-			g.answer.error = "send failed";
-		while (receive(fd, head, 8) == 0) {
-			size_t n = (size_t)head[4] << 8 | head[5];
-
-			if (receive(fd, chunk, n + head[6]) != 0 ||
-			    head[1] == END)
-				break;
-			if (head[1] == STDOUT)
-				add_body(chunk, 1, n, &g);
-		}
-		if (g.body != NULL)
-			g.body[g.answer.len] = '\0';
-		split_answer(&g);
+		close(fd);
+		return -1;
 	}
+	return fd;
+}
+
+int
+fcgi_begin(int fd, bool keep, const char *const *params)
+{
+	const unsigned char begin[16] = {1, BEGIN, 0,	 1, 0, 8, 0, 0,
+					 0, 1,	   keep, 0, 0, 0, 0, 0};
+
+	if (send_all(fd, begin, sizeof(begin)) != 0)
+		return -1;
+	return send_params(fd, params);
+}
+
+int
+fcgi_body(int fd, const void *body, size_t len)
+{
+	return send_stream(fd, STDIN, body, len);
+}
+
+/* Receives up to the end of the request. */
+static void
+receive_answer(int fd, struct answering *g)
+{
+	unsigned char head[8];
+	char chunk[65536 + 256];
+
+	while (receive(fd, head, 8) == 0) {
+		size_t n = (size_t)head[4] << 8 | head[5];
+
+		if (receive(fd, chunk, n + head[6]) != 0 || head[1] == END)
+			break;
+		if (head[1] == STDOUT)
+			add_body(chunk, 1, n, g);
+	}
+	if (g->body != NULL)
+		g->body[g->answer.len] = '\0';
+	split_answer(g);
+	answering_end(g);
+}
+
+const struct answer *
+fcgi_receive(int fd)
+{
+	struct answering *g = start_own(BY_FCGI_STEPS);
+
+	receive_answer(fd, g);
+	return &g->answer;
+}
+
+const struct answer *
+fcgi_ask(const char *service, const char *const *params, const void *body,
+	 size_t len)
+{
+	struct answering *g = start_own(BY_FCGI);
+	int64_t began = clock_monotonic();
+	int fd = fcgi_connect(service);
+
+	if (fd < 0) {
+		g->answer.error = "connect failed";
+		answering_end(g);
+		return &g->answer;
+	}
+	/* Who refuses a body may close early and still answer. */
+	if (fcgi_begin(fd, false, params) != 0 || fcgi_body(fd, body, len) != 0)
+		g->answer.error = "send failed";
+	receive_answer(fd, g);
 	close(fd);
-	g.answer.ms = clock_monotonic() - began;
-	answering_end(&g);
-	return &g.answer;
+	g->answer.ms = clock_monotonic() - began;
+	return &g->answer;
 }
 
 const struct answer *
@@ -803,9 +896,9 @@ fcgi_call(const char *service, const char *method, const char *path,
 const struct answer *
 http_plain(const char *method, const char *url, const char *body)
 {
-	static _Thread_local struct answering g;
 	CURL *curl = curl_easy_init();
-	const struct answer *a = ask_url(curl, &g, method, url, body, NULL);
+	const struct answer *a =
+		ask_url(curl, start_own(BY_HTTP), method, url, body, NULL);
 
 	curl_easy_cleanup(curl);
 	return a;

@@ -105,6 +105,13 @@ bool becomes(struct student *s, const char *path, const char *member,
 const struct answer *fcgi_ask(const char *service, const char *const *params,
 			      const void *body, size_t len);
 
+/* The same step by step: a connection, or -1; the parameters of a request that
+ * asks to keep it or not, and its body, 0 or -1; the answer. */
+int fcgi_connect(const char *service);
+int fcgi_begin(int fd, bool keep, const char *const *params);
+int fcgi_body(int fd, const void *body, size_t len);
+const struct answer *fcgi_receive(int fd);
+
 /*
  * The same as a request: method, path with query, JSON body or NULL, and the
  * session token of a student or NULL.

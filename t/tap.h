@@ -28,8 +28,9 @@ void tap_string(const char *actual, const char *expected, const char *what,
 		const char *file, int line);
 
 /* Likewise for integers. */
-#define TAP_INT(actual, expected) \
-	tap_int(actual, expected, #actual, __FILE__, __LINE__)
+#define TAP_INT(actual, expected)                                              \
+	tap_int((long long)(actual), (long long)(expected), #actual, __FILE__, \
+		__LINE__)
 void tap_int(long long actual, long long expected, const char *what,
 	     const char *file, int line);
 

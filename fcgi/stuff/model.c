@@ -12,6 +12,8 @@ static const struct field fields[] = {
 	FIELD(struct stuff, currency, "currency", FIELD_TEXT),
 	FIELD(struct stuff, user_id, "userId", FIELD_ID),
 	FIELD(struct stuff, order_id, "orderId", FIELD_ID),
+	FIELD(struct stuff, other_id, "otherId", FIELD_ID,
+	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, status, "status", FIELD_TEXT),
 	FIELD(struct stuff, file, "file", FIELD_TEXT),
 	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
@@ -183,8 +185,10 @@ check_there(struct context *cx, const struct stuff *s)
 
 /*
  * Several orders for one listing have no common line of versions.  But orders
- * lets a second one in only when the first is cancelled: if the first still
- * holds it here, its cancellation is on the way, and this event is early.
+ * lets one in only when those before it are cancelled.  So of two that are
+ * heard of, one has ended, and its cancellation is on the way: of the holder,
+ * or of the other one, which was long under way itself.  It is kept in mind
+ * until either comes.  Of a third, nothing can be kept before that.
  */
 const struct fail *
 stuff_reserve(struct context *cx, void *rec, const void *arg)
@@ -193,13 +197,27 @@ stuff_reserve(struct context *cx, void *rec, const void *arg)
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
-	if (is(s, STUFF_REMOVED) || strcmp(s->order_id, event->subject) == 0)
+	if (is(s, STUFF_REMOVED) || strcmp(s->order_id, event->subject) == 0 ||
+	    strcmp(s->other_id, event->subject) == 0)
 		return STORE_KEEP;
-	if (*s->order_id != '\0')
+	if (*s->other_id != '\0')
 		return STORE_EARLY;
+	if (*s->order_id != '\0') {
+		memcpy(s->other_id, event->subject, ID_SIZE);
+		return NULL;
+	}
 	s->status = STUFF_RESERVED;
 	memcpy(s->order_id, event->subject, ID_SIZE);
 	return NULL;
+}
+
+/* The holder has ended: the other one, if there is one, holds it. */
+static void
+pass_on(struct stuff *s)
+{
+	memcpy(s->order_id, s->other_id, ID_SIZE);
+	*s->other_id = '\0';
+	s->status = *s->order_id != '\0' ? STUFF_RESERVED : STUFF_AVAILABLE;
 }
 
 const struct fail *
@@ -209,10 +227,12 @@ stuff_release(struct context *cx, void *rec, const void *arg)
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
-	if (strcmp(s->order_id, event->subject) != 0)
+	if (strcmp(s->order_id, event->subject) == 0)
+		pass_on(s);
+	else if (strcmp(s->other_id, event->subject) == 0)
+		*s->other_id = '\0';
+	else
 		return STORE_KEEP;
-	s->status = STUFF_AVAILABLE;
-	*s->order_id = '\0';
 	return NULL;
 }
 
@@ -223,6 +243,8 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
+	if (strcmp(s->other_id, event->subject) == 0)
+		pass_on(s); /* so the holder has ended, if unheard */
 	if (strcmp(s->order_id, event->subject) != 0 || is(s, STUFF_SOLD))
 		return STORE_KEEP;
 	s->status = STUFF_SOLD;

@@ -20,6 +20,7 @@ struct stuff {
 	const char *currency;
 	char user_id[ID_SIZE];	/* the seller */
 	char order_id[ID_SIZE]; /* that holds or bought it, or "" */
+	char other_id[ID_SIZE]; /* see stuff_reserve() */
 	const char *status;
 	const char *file; /* none yet: shown as null */
 	int64_t created_at;
