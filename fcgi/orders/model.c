@@ -12,6 +12,9 @@
 #define COPY_WAIT 1000	  /* ms for news of stuff that is not known */
 #define SWEEP_EVERY 10000 /* ms */
 #define SWEEP_LIMIT 100	  /* orders in one sweep */
+#define WARN_LEAD                                                   \
+	180000 /* ms before its end that a hold's buyer is reminded \
+		*/
 
 static int64_t window; /* s that a hold lasts */
 
@@ -361,30 +364,70 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	return fail_not_found(cx->arena);
 }
 
-static void
-sweep(struct context *cx)
+/* Live orders whose time is over between these two, the first one first. */
+static const struct fail *
+live_until(struct context *cx, int64_t after, int64_t until, struct order **ret,
+	   size_t *ret_count)
 {
-	bson_t *filter, in, list, before;
-	struct order *lapsed_orders, o;
+	bson_t *filter = bson_new(), in, list, range;
 	void *found;
-	size_t n;
 
-	if (GUARD_OFF("sweeper"))
-		return;
-	filter = bson_new();
 	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &in);
 	BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
 	BSON_APPEND_UTF8(&list, "0", ORDER_CREATED);
 	BSON_APPEND_UTF8(&list, "1", ORDER_AWAITING_PAYMENT);
 	bson_append_array_end(&in, &list);
 	bson_append_document_end(filter, &in);
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &before);
-	BSON_APPEND_DATE_TIME(&before, "$lte", clock_now());
-	bson_append_document_end(filter, &before);
-	if (store_find(cx, &order_kind, filter, NULL, SWEEP_LIMIT, &found,
-		       &n) != NULL)
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &range);
+	BSON_APPEND_DATE_TIME(&range, "$gt", after);
+	BSON_APPEND_DATE_TIME(&range, "$lte", until);
+	bson_append_document_end(filter, &range);
+	TRY(store_find(cx, &order_kind, filter, "expiresAt", SWEEP_LIMIT,
+		       &found, ret_count));
+	*ret = found;
+	return NULL;
+}
+
+/* Reminds who holds something and is about to lose it.  Holds end in the order
+ * in which they began, so it goes on where it was. */
+static void
+warn(struct context *cx)
+{
+	static int64_t warned; /* of this task's thread alone */
+	int64_t now = clock_now(), lead = window * 1000 / 2;
+	struct order *o;
+	size_t n = SWEEP_LIMIT;
+
+	lead = lead < WARN_LEAD ? lead : WARN_LEAD;
+	warned = warned > now ? warned : now;
+	while (n == SWEEP_LIMIT) {
+		if (live_until(cx, warned, now + lead, &o, &n) != NULL)
+			return;
+		for (size_t i = 0; i < n; i++) {
+			struct mail mail = {.letter = MAIL_LAPSING,
+					    .title = o[i].stuff.title,
+					    .amount = o[i].stuff.price,
+					    .at = o[i].expires_at};
+
+			memcpy(mail.order_id, o[i].head.id, ID_SIZE);
+			memcpy(mail.user_id, o[i].user_id, ID_SIZE);
+			if (mail_send(cx, &mail) != NULL)
+				return;
+			warned = o[i].expires_at;
+		}
+	}
+}
+
+static void
+sweep(struct context *cx)
+{
+	struct order *lapsed_orders, o;
+	size_t n;
+
+	warn(cx);
+	if (GUARD_OFF("sweeper") ||
+	    live_until(cx, 0, clock_now(), &lapsed_orders, &n) != NULL)
 		return;
-	lapsed_orders = found;
 	for (size_t i = 0; i < n; i++)
 		if (store_change(cx, &order_kind, lapsed_orders[i].head.id,
 				 order_expire, NULL, &o) == NULL)

@@ -3,6 +3,7 @@
 #ifndef ORDERS_MODEL_H
 #define ORDERS_MODEL_H
 
+#include "mail.h"
 #include "service.h"
 
 /*

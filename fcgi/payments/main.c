@@ -31,8 +31,8 @@ int
 main(void)
 {
 	static const struct kind *const kinds[] = {
-		&payment_kind, &order_copy_kind, &coupon_kind,
-		&guesses_kind, &webhook_kind,	 NULL,
+		&payment_kind, &order_copy_kind, &coupon_kind, &guesses_kind,
+		&webhook_kind, &mail_kind,	 NULL,
 	};
 	static struct task *const tasks[] = {
 		&payments_settling,

@@ -325,6 +325,25 @@ put_off(struct context *cx, struct payment *p)
 	return PAYMENT_PUT_OFF;
 }
 
+/* Letters to the buyer and the seller, as part of the step. */
+static const struct fail *
+tell(struct context *cx, const struct payment *p, const char *to_buyer,
+     const char *to_seller)
+{
+	struct mail mail = {
+		.letter = to_buyer, .title = p->title, .amount = p->amount};
+
+	memcpy(mail.order_id, p->order_id, ID_SIZE);
+	memcpy(mail.user_id, p->user_id, ID_SIZE);
+	TRY(mail_send(cx, &mail));
+	if (*p->seller_id == '\0')
+		return NULL;
+	mail.head = (struct head){0};
+	mail.letter = to_seller;
+	memcpy(mail.user_id, p->seller_id, ID_SIZE);
+	return mail_send(cx, &mail);
+}
+
 static const struct fail *
 create(struct context *cx, struct payment *p)
 {
@@ -402,6 +421,7 @@ capture(struct context *cx, struct payment *p)
 	}
 	if (p->coupon != NULL)
 		TRY(coupon_spend(cx, p->coupon_id, p->order_id));
+	TRY(tell(cx, p, MAIL_RECEIPT, MAIL_SALE));
 	TRY(move(cx, p, PAYMENT_AUTHORIZED, PAYMENT_CAPTURED));
 	FAILPOINT("captured");
 	return NULL;
@@ -451,6 +471,7 @@ refund(struct context *cx, struct payment *p)
 								"is refused"});
 	if (r.state != GATEWAY_RETURNED)
 		return put_off(cx, p);
+	TRY(tell(cx, p, MAIL_REFUND, MAIL_SALE_REFUNDED));
 	return move(cx, p, PAYMENT_REFUNDING, PAYMENT_REFUNDED);
 }
 

@@ -4,6 +4,7 @@
 #define PAYMENTS_MODEL_H
 
 #include "coupons.h"
+#include "mail.h"
 #include "service.h"
 
 /*

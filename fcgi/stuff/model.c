@@ -262,9 +262,11 @@ stuff_take_back(struct context *cx, void *rec, const void *arg)
 	TRY(check_there(cx, s));
 	if (strcmp(s->order_id, event->subject) != 0)
 		return STORE_KEEP;
-	s->status = order->listing && strcmp(order->listing, "free") == 0
-			    ? STUFF_AVAILABLE
-			    : STUFF_REMOVED;
-	*s->order_id = '\0';
+	/* What is removed ends the order of who was faster than that. */
+	pass_on(s);
+	if (order->listing == NULL || strcmp(order->listing, "free") != 0) {
+		s->status = STUFF_REMOVED;
+		*s->order_id = '\0';
+	}
 	return NULL;
 }

@@ -1,4 +1,4 @@
-/* race-coupon.c: a coupon is used as often as it may be, whoever is faster and
+/* test-coupon.c: a coupon is used as often as it may be, whoever is faster and
  * whatever dies.
  * SPDX-License-Identifier: MIT */
 #include <stdatomic.h>

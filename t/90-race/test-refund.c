@@ -1,4 +1,4 @@
-/* race-refund.c: a refund happens once, whoever asks for it: the seller, an
+/* test-refund.c: a refund happens once, whoever asks for it: the seller, an
  * admin and the gateway's dashboard at one moment, and whatever dies.
  * SPDX-License-Identifier: MIT */
 #include <stdio.h>
