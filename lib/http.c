@@ -59,6 +59,15 @@ http_reply(struct request *rq, int status, json_object *json)
 }
 
 const struct fail *
+http_reply_text(struct request *rq, const char *type, const char *text)
+{
+	rq->status = 200;
+	rq->text = text;
+	rq->text_type = type;
+	return NULL;
+}
+
+const struct fail *
 http_reply_record(struct request *rq, int status, const struct field *fields,
 		  const void *rec)
 {
@@ -215,17 +224,22 @@ static const struct fail *
 send_reply(struct request *rq)
 {
 	FCGX_Stream *out = rq->fcgi->out;
-	const char *body = NULL;
+	const char *body = NULL, *type = JSON_TYPE;
 	size_t len = 0;
 
-	if (rq->json != NULL)
+	if (rq->json != NULL) {
 		body = json_write(rq->json, &len);
+	} else if (rq->text != NULL) {
+		body = rq->text;
+		type = rq->text_type;
+		len = strlen(body);
+	}
 	FCGX_FPrintF(out, "Status: %d\r\n", rq->status);
 	if (body != NULL)
 		FCGX_FPrintF(out,
-			     "Content-Type: " JSON_TYPE "\r\n"
+			     "Content-Type: %s\r\n"
 			     "Content-Length: %lu\r\n",
-			     (unsigned long)len);
+			     type, (unsigned long)len);
 	if (rq->writer != NULL)
 		FCGX_FPrintF(out,
 			     "Content-Type: %s\r\n"
@@ -270,6 +284,15 @@ reply_fail(struct request *rq, const struct fail *fail)
 	http_reply(rq, fail->status, o);
 }
 
+/* Is it what a part of the pattern stands for? */
+static bool
+part_valid(const char *pattern, size_t len, const char *part)
+{
+	if (len == 5 && memcmp(pattern, ":code", len) == 0)
+		return *part != '\0' && strlen(part) <= HTTP_MAX_CODE;
+	return id_valid(part);
+}
+
 /* Does path match pattern?  Its ":id" parts are stored in params. */
 static bool
 matches(struct arena *a, const char *pattern, const char *path,
@@ -281,11 +304,12 @@ matches(struct arena *a, const char *pattern, const char *path,
 		size_t want = strcspn(pattern, "/"), have = strcspn(path, "/");
 
 		if (*pattern == ':') {
-			const char *id = arena_strndup(a, path, have);
+			const char *part = arena_strndup(a, path, have);
 
-			if (!id_valid(id) || n == HTTP_MAX_PARAMS)
+			if (!part_valid(pattern, want, part) ||
+			    n == HTTP_MAX_PARAMS)
 				return false;
-			params[n++] = id;
+			params[n++] = part;
 		} else if (want != have || memcmp(pattern, path, want) != 0) {
 			return false;
 		}
@@ -365,7 +389,7 @@ check_origin(struct request *rq)
 	const char *site = http_header(rq, "Sec-Fetch-Site");
 	const char *origin = http_header(rq, "Origin");
 
-	if (rq->route->method == GET)
+	if (rq->route->method == GET || rq->route->raw_max > 0)
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||
@@ -485,7 +509,8 @@ http_read(struct request *rq, void *bytes, size_t size, size_t *ret_len)
  * read off all the same, up to a limit: bytes left behind on a connection that
  * is closed can cost the client its answer. */
 static const struct fail *
-read_body(struct request *rq, const char **ret_body, size_t *ret_len)
+read_body(struct request *rq, size_t max, const char **ret_body,
+	  size_t *ret_len)
 {
 	struct arena *a = rq->cx->arena;
 	const char *header = param(rq, "CONTENT_LENGTH");
@@ -501,7 +526,7 @@ read_body(struct request *rq, const char **ret_body, size_t *ret_len)
 		if (len <= DRAIN_MAX)
 			len = len * 10 + (size_t)(*p - '0');
 	}
-	if (len > HTTP_MAX_BODY) {
+	if (len > max) {
 		for (size_t all = 0; all < len && all < DRAIN_MAX;
 		     all += (size_t)n)
 			if ((n = FCGX_GetStr(drain, sizeof(drain),
@@ -544,6 +569,11 @@ parse_body(struct request *rq, const char *body, size_t len)
 		rq->body = arena_alloc(a, r->body_size);
 		return NULL;
 	}
+	if (r->raw_max > 0) {
+		rq->raw = body;
+		rq->raw_len = len;
+		return NULL;
+	}
 	if (!is_json(param(rq, "CONTENT_TYPE")))
 		return fail_bad_request(
 			a, "Content-Type must be application/json");
@@ -580,10 +610,13 @@ serve(struct request *rq)
 	bool upload = lost == NULL && rq->route->stream == UPLOAD;
 	const char *body = "";
 	size_t len = 0;
+	size_t max = lost == NULL ? rq->route->raw_max : 0;
 
 	/* But for a file, the body is read off whatever becomes of the
 	 * request. */
-	unread = upload ? upload_length(rq) : read_body(rq, &body, &len);
+	unread = upload ? upload_length(rq)
+			: read_body(rq, max > 0 ? max : HTTP_MAX_BODY, &body,
+				    &len);
 	TRY(check_headers(rq));
 	TRY(lost);
 	TRY(check_origin(rq));
@@ -635,6 +668,15 @@ serve_probe(struct request *rq)
 	return true;
 }
 
+/* A code in the path is worth money: it stays out of the log. */
+static const char *
+logged_path(const struct request *rq)
+{
+	return rq->route != NULL && strstr(rq->route->path, ":code") != NULL
+		       ? rq->route->path
+		       : rq->path;
+}
+
 /* libfcgi knows no time limits. */
 static void
 limit_silence(FCGX_Request *fcgi)
@@ -684,7 +726,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 		      : fail->reasons ? fail->reasons->msg
 				      : fail->name;
 	LOG(rq.status >= 500 ? LOG_ERROR : LOG_INFO, "request",
-	    LOG_TEXT("method", rq.method), LOG_TEXT("path", rq.path),
+	    LOG_TEXT("method", rq.method), LOG_TEXT("path", logged_path(&rq)),
 	    LOG_NUMBER("status", rq.status),
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),

@@ -15,7 +15,8 @@
 #define HTTP_MAX_QUERY 4096
 #define HTTP_MAX_HEADER 8192 /* one header's value */
 #define HTTP_MAX_BODY 65536
-#define HTTP_MAX_PARAMS 2 /* ":id" parts of a path */
+#define HTTP_MAX_PARAMS 2 /* ":id" and ":code" parts of a path */
+#define HTTP_MAX_CODE 64
 
 /* What a banned user reads, with 403. */
 #define HTTP_BANNED "Your account is banned"
@@ -44,7 +45,8 @@ typedef const struct fail *(*http_handler)(struct request *rq);
 typedef const struct fail *(*http_writer)(struct request *rq, void *closure);
 
 /* A row of a service's table.  A HEAD request is answered as GET, without the
- * body.  A path's ":id" parts match a well-formed id (else 404). */
+ * body.  A path's ":id" parts match a well-formed id (else 404), a ":code" any
+ * text of up to HTTP_MAX_CODE bytes, which is kept out of the log. */
 struct route {
 	enum method method;
 	const char *path; /* "/api/orders/:id"; NULL ends the table */
@@ -59,6 +61,9 @@ struct route {
 	size_t query_size;
 	bool body_optional; /* no body reads as all zeros */
 	enum stream stream;
+	/* Not 0: the body is anything of up to so many bytes, from anywhere
+	 * and of any type, handed over as it is in request.raw. */
+	size_t raw_max;
 };
 
 struct header {
@@ -71,8 +76,10 @@ struct request {
 	FCGX_Request *fcgi;
 	const struct route *route;
 	const char *method, *path;
-	const char *params[HTTP_MAX_PARAMS]; /* the path's ":id" parts */
+	const char *params[HTTP_MAX_PARAMS]; /* those parts of the path */
 	const void *body, *query;	     /* see struct route */
+	const char *raw;		     /* likewise; NUL-terminated */
+	size_t raw_len;
 	uint64_t given; /* bit i: the body's (or else query's) field i was there
 			 */
 	bool signed_in;
@@ -85,7 +92,8 @@ struct request {
 
 	int status; /* the answer */
 	struct header *headers;
-	json_object *json;  /* NULL: no content */
+	json_object *json; /* NULL: no content, text or a writer's */
+	const char *text, *text_type;
 	http_writer writer; /* instead of json; see http_reply_stream() */
 	void *closure;
 	int64_t reply_length;
@@ -106,6 +114,10 @@ const char *http_client(struct request *rq);
  * and belongs to the arena.  Returns NULL, so that it can be returned. */
 const struct fail *http_reply(struct request *rq, int status,
 			      json_object *json);
+
+/* Likewise a text of another type than JSON. */
+const struct fail *http_reply_text(struct request *rq, const char *type,
+				   const char *text);
 
 /* What the world may see of rec, with its version as ETag. */
 const struct fail *http_reply_record(struct request *rq, int status,

@@ -518,6 +518,33 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 	return ok ? NULL : store_failed(cx, &error);
 }
 
+const struct fail *
+store_add_all(struct context *cx, const struct kind *kind, void *recs,
+	      size_t count)
+{
+	const bson_t **docs = arena_alloc(cx->arena, count * sizeof(*docs));
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	TRY(store_collection(cx, kind->collection, &c));
+	for (size_t i = 0; i < count; i++) {
+		struct head *head = (void *)((char *)recs + i * kind->size);
+		bson_t *doc, outbox;
+
+		id_new(head->id);
+		head->rev = 1;
+		doc = by_id(cx, head->id);
+		BSON_APPEND_INT64(doc, "rev", head->rev);
+		record_to_bson(kind->fields, head, doc, NULL);
+		BSON_APPEND_ARRAY_BEGIN(doc, "outbox", &outbox);
+		bson_append_array_end(doc, &outbox);
+		docs[i] = doc;
+	}
+	if (!mongoc_collection_insert_many(c, docs, count, NULL, NULL, &error))
+		return store_failed(cx, &error);
+	return NULL;
+}
+
 /* Replaces the state at head->rev by *rec.  *ret_saved is false when another
  * write was faster. */
 static const struct fail *

@@ -115,6 +115,11 @@ void store_append_search(struct context *cx, bson_t *list, const char *number,
 const struct fail *store_add(struct context *cx, const struct kind *kind,
 			     void *rec);
 
+/* Inserts count records, which are not published, in one message.  A failure
+ * may leave some of them. */
+const struct fail *store_add_all(struct context *cx, const struct kind *kind,
+				 void *recs, size_t count);
+
 /* Loads the record, lets decide(cx, rec, arg) change it, saves it; again from
  * the start when another was faster.  *rec is the new state, or the old one
  * where it was kept. */

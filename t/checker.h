@@ -21,6 +21,9 @@ struct row {
 	char user_id[ID_SIZE], order_id[ID_SIZE], slot[ID_SIZE];
 	char stuff_id[ID_SIZE];
 	int64_t price, amount, expires_at;
+	char coupon_id[ID_SIZE];
+	int64_t percent_off, redemptions, max_redemptions, refunded;
+	const char *pending; /* ids with a space behind each */
 };
 
 /* By id. */
@@ -32,7 +35,7 @@ struct rows {
 /* All databases, one collection after the other. */
 struct snapshot {
 	struct arena *arena;
-	struct rows users, stuff, orders, payments;
+	struct rows users, stuff, orders, payments, coupons;
 	struct rows orders_stuff; /* copies */
 	struct rows payments_orders;
 	struct rows stuff_heard, orders_heard, payments_heard;

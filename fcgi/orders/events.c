@@ -23,6 +23,7 @@ const struct hears orders_hears[] = {
 	{EVENT_PAYMENT_FAILED, &order_kind, paid, order_fail, NULL},
 	{EVENT_USER_BANNED, NULL, NULL, orders_end_of, NULL},
 	{EVENT_USER_ERASED, NULL, NULL, orders_end_of, NULL},
+	{EVENT_PAYMENT_REFUNDED, &order_kind, paid, order_refund, NULL},
 	{0},
 };
 

@@ -13,6 +13,9 @@
 #define COPY_WAIT 1000	  /* ms for news of stuff that is not known */
 #define SWEEP_EVERY 10000 /* ms */
 #define SWEEP_LIMIT 100	  /* orders in one sweep */
+#define WARN_LEAD                                                   \
+	180000 /* ms before its end that a hold's buyer is reminded \
+		*/
 
 static int64_t window; /* s that a hold lasts */
 
@@ -30,6 +33,7 @@ static const struct field order_stuff_fields[] = {
 	FIELD(struct order_stuff, title, "title", FIELD_TEXT),
 	FIELD(struct order_stuff, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
+	FIELD(struct order_stuff, seller_id, "sellerId", FIELD_ID),
 	{0},
 };
 
@@ -37,6 +41,7 @@ static const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),
+	FIELD(struct order, listing, "listing", FIELD_TEXT),
 	FIELD(struct order, user_id, "userId", FIELD_ID),
 	FIELD(struct order, slot, "slot", FIELD_ID, .flags = FIELD_HIDDEN),
 	FIELD(struct order, stuff, "stuff", FIELD_RECORD,
@@ -73,6 +78,7 @@ publishes(const void *rec)
 	return is(o, ORDER_CREATED)	? EVENT_ORDER_CREATED
 	       : is(o, ORDER_CANCELLED) ? EVENT_ORDER_CANCELLED
 	       : is(o, ORDER_COMPLETE)	? EVENT_ORDER_COMPLETED
+	       : is(o, ORDER_REFUNDED)	? EVENT_ORDER_REFUNDED
 					: EVENT_NONE;
 }
 
@@ -155,6 +161,8 @@ order_cancel(struct context *cx, void *rec, const void *arg)
 		return fail_forbidden(cx->arena, "Not your order");
 	if (is(o, ORDER_COMPLETE))
 		return fail_conflict(cx->arena, "The order is complete", 0);
+	if (is(o, ORDER_REFUNDED))
+		return fail_conflict(cx->arena, "The order is refunded", 0);
 	return live(o) ? end(o, ORDER_BY_BUYER) : STORE_KEEP;
 }
 
@@ -289,8 +297,24 @@ order_fail(struct context *cx, void *rec, const void *arg)
 
 	(void)arg;
 	TRY(check_there(cx, o));
-	return is(o, ORDER_CANCELLED) ? STORE_KEEP
-				      : end(o, ORDER_PAYMENT_FAILED);
+	return live(o) || is(o, ORDER_COMPLETE) ? end(o, ORDER_PAYMENT_FAILED)
+						: STORE_KEEP;
+}
+
+const struct fail *
+order_refund(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct payment_event *payment = event->data;
+	struct order *o = rec;
+
+	TRY(check_there(cx, o));
+	if (!is(o, ORDER_COMPLETE))
+		return STORE_KEEP;
+	o->status = ORDER_REFUNDED;
+	o->listing = payment->listing;
+	*o->slot = '\0';
+	return NULL;
 }
 
 const struct fail *
@@ -400,6 +424,7 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 		memcpy(ret->user_id, user->id, ID_SIZE);
 		memcpy(ret->slot, stuff_id, ID_SIZE);
 		memcpy(ret->stuff.id, stuff_id, ID_SIZE);
+		memcpy(ret->stuff.seller_id, copy.user_id, ID_SIZE);
 		fail = store_add(cx, &order_kind, ret);
 		if (fail == NULL)
 			break;
@@ -423,25 +448,65 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	return fail_not_found(cx->arena);
 }
 
+/* Live orders whose time is over between these two, the first one first. */
+static const struct fail *
+live_until(struct context *cx, int64_t after, int64_t until, struct order **ret,
+	   size_t *ret_count)
+{
+	bson_t *filter = bson_new(), range;
+	void *found;
+
+	append_live(filter);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &range);
+	BSON_APPEND_DATE_TIME(&range, "$gt", after);
+	BSON_APPEND_DATE_TIME(&range, "$lte", until);
+	bson_append_document_end(filter, &range);
+	TRY(store_find(cx, &order_kind, filter, "expiresAt", SWEEP_LIMIT,
+		       &found, ret_count));
+	*ret = found;
+	return NULL;
+}
+
+/* Reminds who holds something and is about to lose it.  Holds end in the order
+ * in which they began, so it goes on where it was. */
+static void
+warn(struct context *cx)
+{
+	static int64_t warned; /* of this task's thread alone */
+	int64_t now = clock_now(), lead = window * 1000 / 2;
+	struct order *o;
+	size_t n = SWEEP_LIMIT;
+
+	lead = lead < WARN_LEAD ? lead : WARN_LEAD;
+	warned = warned > now ? warned : now;
+	while (n == SWEEP_LIMIT) {
+		if (live_until(cx, warned, now + lead, &o, &n) != NULL)
+			return;
+		for (size_t i = 0; i < n; i++) {
+			struct mail mail = {.letter = MAIL_LAPSING,
+					    .title = o[i].stuff.title,
+					    .amount = o[i].stuff.price,
+					    .at = o[i].expires_at};
+
+			memcpy(mail.order_id, o[i].head.id, ID_SIZE);
+			memcpy(mail.user_id, o[i].user_id, ID_SIZE);
+			if (mail_send(cx, &mail) != NULL)
+				return;
+			warned = o[i].expires_at;
+		}
+	}
+}
+
 static void
 sweep(struct context *cx)
 {
-	bson_t *filter, before;
 	struct order *lapsed_orders, o;
-	void *found;
 	size_t n;
 
-	if (GUARD_OFF("sweeper"))
+	warn(cx);
+	if (GUARD_OFF("sweeper") ||
+	    live_until(cx, 0, clock_now(), &lapsed_orders, &n) != NULL)
 		return;
-	filter = bson_new();
-	append_live(filter);
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &before);
-	BSON_APPEND_DATE_TIME(&before, "$lte", clock_now());
-	bson_append_document_end(filter, &before);
-	if (store_find(cx, &order_kind, filter, NULL, SWEEP_LIMIT, &found,
-		       &n) != NULL)
-		return;
-	lapsed_orders = found;
 	for (size_t i = 0; i < n; i++)
 		if (store_change(cx, &order_kind, lapsed_orders[i].head.id,
 				 order_expire, NULL, &o) == NULL)

@@ -3,6 +3,7 @@
 #ifndef ORDERS_MODEL_H
 #define ORDERS_MODEL_H
 
+#include "mail.h"
 #include "service.h"
 
 /*
@@ -15,6 +16,8 @@
  *       expired, by-buyer, removed, banned,         payment-failed
  *       payment-failed
  *
+ * A complete order whose money was given back is refunded: payment:refunded.
+ *
  * Every arrow is one store_decide function below, and one compare-and-set:
  * that is what decides between a payment and the end of the fifteen minutes.
  */
@@ -22,6 +25,7 @@
 #define ORDER_AWAITING_PAYMENT "awaiting:payment"
 #define ORDER_CANCELLED "cancelled"
 #define ORDER_COMPLETE "complete"
+#define ORDER_REFUNDED "refunded"
 
 /* Why an order was cancelled. */
 #define ORDER_EXPIRED "expired"
@@ -34,14 +38,18 @@ struct order_stuff { /* as it was when BUY was clicked */
 	char id[ID_SIZE];
 	const char *title;
 	int64_t price;
+	char seller_id[ID_SIZE];
 };
 
 struct order {
 	struct head head;
 	const char *status, *reason;
 	char user_id[ID_SIZE];
-	/* The listing's id unless cancelled, and unique: the one thing that
-	 * keeps two buyers apart. */
+	/* What becomes of the listing of a refunded order: "free" for others,
+	 * or "removed". */
+	const char *listing;
+	/* The listing's id unless cancelled or refunded, and unique: the one
+	 * thing that keeps two buyers apart. */
 	char slot[ID_SIZE];
 	struct order_stuff stuff;
 	int64_t created_at, expires_at;
@@ -95,6 +103,7 @@ const struct fail *order_confirm(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *order_pay(struct context *cx, void *rec, const void *arg);
 const struct fail *order_fail(struct context *cx, void *rec, const void *arg);
+const struct fail *order_refund(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_copy_put(struct context *cx, void *rec,
 				  const void *arg);
 

@@ -22,5 +22,7 @@ const struct hears stuff_hears[] = {
 	{EVENT_USER_BANNED, NULL, NULL, stuff_follow_seller, NULL},
 	{EVENT_USER_UNBANNED, NULL, NULL, stuff_follow_seller, NULL},
 	{EVENT_USER_ERASED, NULL, NULL, stuff_follow_seller, NULL},
+	{EVENT_ORDER_REFUNDED, &stuff_kind, ordered_stuff, stuff_take_back,
+	 NULL},
 	{0},
 };

@@ -395,3 +395,23 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	s->hidden = NULL;
 	return NULL;
 }
+
+/* The order is refunded: its buyer has no claim any more. */
+const struct fail *
+stuff_take_back(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct order_event *order = event->data;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (strcmp(s->order_id, event->subject) != 0)
+		return STORE_KEEP;
+	/* What is removed ends the order of who was faster than that. */
+	pass_on(s);
+	if (order->listing != NULL && strcmp(order->listing, "free") == 0)
+		return follow(cx, s);
+	s->status = STUFF_REMOVED;
+	*s->order_id = '\0';
+	return NULL;
+}

@@ -7,7 +7,8 @@
 #include "service.h"
 
 /* A listing's status: available -> reserved -> sold; back to available when
- * the order that holds it is cancelled; available -> removed for good. */
+ * the order that holds it is cancelled, or back to available or removed when
+ * the one that bought it is refunded; available -> removed for good. */
 #define STUFF_AVAILABLE "available"
 #define STUFF_RESERVED "reserved"
 #define STUFF_SOLD "sold"
@@ -102,5 +103,7 @@ const struct fail *stuff_reserve(struct context *cx, void *rec,
 const struct fail *stuff_release(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *stuff_sell(struct context *cx, void *rec, const void *arg);
+const struct fail *stuff_take_back(struct context *cx, void *rec,
+				   const void *arg);
 
 #endif

@@ -15,15 +15,20 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\",\"file\":{\"size\":9," \
+	"\"status\":\"reserved\",\"file\":{\"size\":9,"          \
 	"\"sha256\":\"x\"},\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
 	"\"userId\":\"" ID2 "\",\"expiresAt\":\"2026-01-31T09:00:00.000Z\","   \
-	"\"stuff\":{\"id\":\"" ID3 "\",\"title\":\"Notes\",\"price\":500}}"
+	"\"stuff\":{\"id\":\"" ID3 "\",\"title\":\"Notes\",\"price\":500,"     \
+	"\"sellerId\":\"" ID1 "\"},\"listing\":\"free\"}"
 #define PAYMENT                                                       \
 	"{\"id\":\"" ID1 "\",\"orderId\":\"" ID2 "\",\"amount\":500," \
-	"\"status\":\"failed\",\"reason\":\"declined\"}"
+	"\"status\":\"failed\",\"reason\":\"declined\",\"listing\":\"free\"}"
+#define MAIL                                                                \
+	"{\"userId\":\"" ID1 "\",\"letter\":\"lapsing\",\"orderId\":\"" ID2 \
+	"\",\"title\":\"Notes\",\"amount\":500,"                            \
+	"\"at\":\"2026-01-31T09:00:00.000Z\"}"
 #define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\",\"validAfter\":7}"
 #define EXPIRATION "{\"orderId\":\"" ID1 "\"}"
 
@@ -41,11 +46,13 @@ static const struct {
 	{EVENT_ORDER_CREATED, "order:created", "order", ORDER},
 	{EVENT_ORDER_CANCELLED, "order:cancelled", "order", ORDER},
 	{EVENT_ORDER_COMPLETED, "order:completed", "order", ORDER},
+	{EVENT_ORDER_REFUNDED, "order:refunded", "order", ORDER},
 	{EVENT_EXPIRATION_COMPLETE, "expiration:complete", "expiration",
 	 EXPIRATION},
 	{EVENT_PAYMENT_CREATED, "payment:created", "payment", PAYMENT},
 	{EVENT_PAYMENT_FAILED, "payment:failed", "payment", PAYMENT},
 	{EVENT_PAYMENT_REFUNDED, "payment:refunded", "payment", PAYMENT},
+	{EVENT_MAIL_SEND, "mail:send", "mail", MAIL},
 };
 
 static json_object *
