@@ -287,12 +287,12 @@ missing_event(void)
 	char *line = text("{\"_id\":\"stuff:%s\"}", unwanted);
 
 	db_update("stuff", "stuff", by_id(unwanted),
-		  "{\"$set\":{\"version\":2}}");
-	db_update("orders", "heard", line, "{\"$set\":{\"version\":2}}");
+		  "{\"$set\":{\"version\":3}}");
+	db_update("orders", "heard", line, "{\"$set\":{\"version\":3}}");
 	expect("event", NULL);
 	db_update("stuff", "stuff", by_id(unwanted),
-		  "{\"$set\":{\"version\":1}}");
-	db_update("orders", "heard", line, "{\"$set\":{\"version\":1}}");
+		  "{\"$set\":{\"version\":2}}");
+	db_update("orders", "heard", line, "{\"$set\":{\"version\":2}}");
 	expect("", NULL);
 	free(line);
 }
@@ -313,7 +313,7 @@ wrong_events(void)
 
 	bus_put_event("stuff:created", unwanted, 1, right);
 	expect("", NULL); /* the same once more is no fault */
-	bus_put_event("stuff:updated", unwanted, 2, wrong);
+	bus_put_event("stuff:updated", unwanted, 3, wrong);
 	expect_for_good("event");
 	bus_put_event("stuff:created", unwanted, 1, wrong);
 	expect_for_good("event");
