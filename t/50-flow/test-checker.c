@@ -341,6 +341,29 @@ wrong_events(void)
 	free(wrong);
 }
 
+/* A byte of it, then all; and a piece of one that is nobody's. */
+static void
+files(void)
+{
+	char *chunk = text("{\"_id\":{\"$oid\":\"%024x\"},\"files_id\":{"
+			   "\"$oid\":\"%024x\"},\"n\":0}",
+			   7, 8);
+	char *stray = text("{\"_id\":{\"$oid\":\"%024x\"}}", 7);
+
+	db_update("stuff", "stuff", by_id(unwanted),
+		  "{\"$set\":{\"file.size\":8}}");
+	expect("file", NULL);
+	db_update("stuff", "stuff", by_id(unwanted),
+		  "{\"$set\":{\"file.size\":9}}");
+	expect("", NULL);
+	db_insert("stuff", "fs.chunks", chunk);
+	expect("file", NULL);
+	db_delete("stuff", "fs.chunks", stray);
+	expect("", NULL);
+	free(chunk);
+	free(stray);
+}
+
 static void
 dead(void)
 {
@@ -416,6 +439,7 @@ main(int argc, char **argv)
 		{"answer", answers},
 		{"rest", no_rest},
 		{"money", money},
+		{"file", files},
 		{"event: one is missing", missing_event},
 		{"event: one too many, one contradicted", wrong_events},
 		{"dead", dead},
