@@ -164,9 +164,9 @@ int main(void)
 	return setting_read(none, errors, sizeof(errors));
 }
 EOF
-    export PKG_CONFIG_PATH=$root/usr/local/lib/pkgconfig
-    # DESTDIR stands in for /; only the library's own paths lie below it.
-    read -r -a flags < <(pkg-config --define-variable=prefix="$root/usr/local" --cflags --libs ticketing)
+    # DESTDIR stands in for /: only this library's own paths lie below it.
+    sed "s|^prefix=.*|prefix=$root/usr/local|" "$root/usr/local/lib/pkgconfig/ticketing.pc" >ticketing.pc
+    read -r -a flags < <(PKG_CONFIG_PATH=$home pkg-config --cflags --libs ticketing)
     gcc -Wall -Werror -o outsider outsider.c "${flags[@]}"
     ./outsider
 }
