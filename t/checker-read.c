@@ -241,6 +241,12 @@ rows_find(const struct rows *rows, const char *id)
 		       by_row_id);
 }
 
+void *
+read_mongo(void)
+{
+	return mongo;
+}
+
 static const char *
 open_mongo(const char *text)
 {

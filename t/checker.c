@@ -16,6 +16,7 @@
  *   event   the bus does not have each version of a record, once said
  *   copy    a service's copy is not what the owner has
  *   status  records contradict each other
+ *   file    a file for sale is not whole, or something is left of another
  *   late    an order is live S (30) seconds after its time
  *   dead    something was set aside on dead:letter (--allow-dead: so what)
  *   answer  what a client was told is not so.  FILE has lines of what was
@@ -742,6 +743,20 @@ check_answers(const struct snapshot *s)
 	return NULL;
 }
 
+/* --- files --- */
+
+static void
+file_broken(const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	broken("file", "%s", line);
+}
+
 /* --- all --- */
 
 static bool
@@ -785,6 +800,8 @@ bus_complete(const struct snapshot *s)
 static const char *
 check_all(const struct snapshot *s, const struct charges *charges)
 {
+	const char *fail;
+
 	broken_count = 0;
 	check_outboxes(s);
 	check_heard(s);
@@ -797,7 +814,8 @@ check_all(const struct snapshot *s, const struct charges *charges)
 	check_coupons(s);
 	check_events(s);
 	check_dead();
-	return check_answers(s);
+	fail = read_files(read_mongo(), s->arena, file_broken);
+	return fail ? fail : check_answers(s);
 }
 
 /*

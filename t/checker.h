@@ -66,6 +66,16 @@ const char *read_open(void);
 const char *read_databases(struct snapshot *ret);
 const char *read_gateway(struct arena *a, struct charges *ret);
 
+/*
+ * Reads every file for sale, of a stack that is at rest, and calls fault() for
+ * each that is not whole, and for what is left of others; what uploads that
+ * were broken off a moment ago left may still be there.
+ */
+typedef void (*file_fault)(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2)));
+const char *read_files(void *mongo, struct arena *a, file_fault fault);
+void *read_mongo(void); /* the client */
+
 void snapshot_free(struct snapshot *s);
 bool snapshot_same(const struct snapshot *a, const struct snapshot *b);
 

@@ -574,7 +574,9 @@ trade_once(const struct buyer *seller, const struct buyer *b, unsigned what)
 	 * at once, only makes more for it to hear. */
 	for (;;) {
 		a = buyer_buys(b, stuff);
-		if ((a->status != 404 && a->status != 503 && a->status != 0) ||
+		/* 409: it has not heard of its file. */
+		if ((a->status != 404 && a->status != 409 && a->status != 503 &&
+		     a->status != 0) ||
 		    trade.stop)
 			break;
 		clock_sleep(RETRY_PACE);

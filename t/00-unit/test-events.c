@@ -348,8 +348,8 @@ test_channel_mismatch(void)
 static bool
 is_required(const char *name)
 {
-	static const char *const optional[] = {"reason", "orderId", "hidden",
-					       "validAfter"};
+	static const char *const optional[] = {"reason", "orderId", "file",
+					       "hidden", "validAfter"};
 
 	for (size_t i = 0; i < COUNT(optional); i++)
 		if (strcmp(name, optional[i]) == 0)
