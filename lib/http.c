@@ -7,6 +7,7 @@
 
 #include "failpoint.h"
 #include "service.h"
+#include "standing.h"
 
 #define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
 #define JSON_TYPE "application/json"
@@ -35,6 +36,14 @@ http_header(struct request *rq, const char *name)
 	for (char *p = s; *p != '\0'; p++)
 		*p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
 	return param(rq, s);
+}
+
+const char *
+http_client(struct request *rq)
+{
+	const char *address = param(rq, "REMOTE_ADDR");
+
+	return address ? address : "";
 }
 
 const struct fail *
@@ -324,9 +333,8 @@ check_origin(struct request *rq)
 	return NULL;
 }
 
-/* The value of a cookie, in the arena; NULL when there is none. */
-static const char *
-cookie(struct request *rq, const char *name)
+const char *
+http_cookie(struct request *rq, const char *name)
 {
 	const char *p = http_header(rq, "Cookie");
 	size_t len = strlen(name);
@@ -347,14 +355,20 @@ static const struct fail *
 check_access(struct request *rq)
 {
 	const char *bearer = http_header(rq, "Authorization");
-	const char *token = cookie(rq, TOKEN_COOKIE);
+	const char *token = http_cookie(rq, TOKEN_COOKIE);
+	enum standing_of_token as = TOKEN_GOOD;
 
 	if (bearer != NULL && strncasecmp(bearer, "Bearer ", 7) == 0)
 		token = bearer + 7;
 	rq->signed_in =
 		token != NULL && token_read(rq->cx->arena, token, &rq->user);
+	if (rq->signed_in)
+		as = standing_of_token(&rq->user);
+	rq->signed_in = rq->signed_in && as == TOKEN_GOOD;
 	if (rq->route->access == ANYONE)
 		return NULL;
+	if (as == TOKEN_BANNED)
+		return fail_forbidden(rq->cx->arena, HTTP_BANNED);
 	if (!rq->signed_in)
 		return fail_not_authorized(rq->cx->arena);
 	if (rq->route->access == ADMIN && strcmp(rq->user.role, "admin") != 0)
@@ -427,6 +441,10 @@ parse_body(struct request *rq, const char *body, size_t len)
 		rq->raw_len = len;
 		return NULL;
 	}
+	if (len == 0 && r->body_optional) {
+		rq->body = arena_alloc(a, r->body_size);
+		return NULL;
+	}
 	if (!is_json(param(rq, "CONTENT_TYPE")))
 		return fail_bad_request(
 			a, "Content-Type must be application/json");
@@ -470,6 +488,7 @@ serve(struct request *rq)
 	TRY(check_origin(rq));
 	TRY(unread);
 	TRY(check_access(rq));
+	FAILPOINT("admitted");
 	TRY(parse_body(rq, body, len));
 	TRY(parse_query(rq));
 	return rq->route->handler(rq);

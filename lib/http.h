@@ -18,6 +18,9 @@
 #define HTTP_MAX_PARAMS 2 /* ":id" and ":code" parts of a path */
 #define HTTP_MAX_CODE 64
 
+/* What a banned user reads, with 403. */
+#define HTTP_BANNED "Your account is banned"
+
 #define HTTP_PAGE_DEFAULT 20
 #define HTTP_PAGE_MAX 100
 
@@ -25,7 +28,7 @@ enum method { GET, POST, PUT, DELETE, METHOD__MAX };
 
 enum access {
 	ANYONE,	   /* request.signed_in says whether somebody is */
-	SIGNED_IN, /* else 401 */
+	SIGNED_IN, /* else 401; 403 when banned */
 	ADMIN,	   /* else 401 or 403 */
 };
 
@@ -47,6 +50,7 @@ struct route {
 	size_t body_size;
 	const struct field *query;
 	size_t query_size;
+	bool body_optional; /* no body reads as all zeros */
 	/* Not 0: the body is anything of up to so many bytes, from anywhere
 	 * and of any type, handed over as it is in request.raw. */
 	size_t raw_max;
@@ -79,6 +83,13 @@ struct request {
 
 /* A request's header, as "Idempotency-Key"; NULL when absent. */
 const char *http_header(struct request *rq, const char *name);
+
+/* The value of a request's cookie, in the arena; NULL when there is none. */
+const char *http_cookie(struct request *rq, const char *name);
+
+/* The address of the client, as the server in front saw it; "" when it did not
+ * say. */
+const char *http_client(struct request *rq);
 
 /* The answer, which is sent after the handler returns NULL.  json may be NULL
  * and belongs to the arena.  Returns NULL, so that it can be returned. */

@@ -254,7 +254,8 @@ record_to_json(struct arena *a, const struct field *fields, const void *rec)
 	for (const struct field *f = fields; f->name != NULL; f++) {
 		const void *m = member(f, rec);
 
-		if (f->flags & FIELD_HIDDEN)
+		if (f->flags & FIELD_HIDDEN ||
+		    (f->flags & FIELD_OMIT && absent(f, m)))
 			continue;
 		v = NULL;
 		if (!absent(f, m))

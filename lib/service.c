@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "outbox.h"
+#include "standing.h"
 
 #define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
 #define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
@@ -204,6 +205,52 @@ refuse(const struct service *service, const char *why)
 	exit(EX_CONFIG);
 }
 
+static size_t
+count_pointers(const void *const *list)
+{
+	size_t n = 0;
+
+	while (list != NULL && list[n] != NULL)
+		n++;
+	return n;
+}
+
+/* Who answers requests refuses those of banned users, see standing.h.  What
+ * that needs is in no service's own tables, so that none can forget it. */
+static void
+join_standing(struct service *service)
+{
+	static const struct kind *kinds[32];
+	static struct task *tasks[32];
+	static struct hears hears[64];
+	size_t n = 0, own = 0;
+
+	n = count_pointers((const void *const *)service->kinds);
+	if (n + 2 > sizeof(kinds) / sizeof(kinds[0]))
+		refuse(service, "it has too many kinds of records");
+	memcpy(kinds, service->kinds, n * sizeof(kinds[0]));
+	kinds[n] = &standing_kind;
+	service->kinds = kinds;
+
+	n = count_pointers((const void *const *)service->tasks);
+	if (n + 2 > sizeof(tasks) / sizeof(tasks[0]))
+		refuse(service, "it has too many tasks");
+	if (n > 0)
+		memcpy(tasks, service->tasks, n * sizeof(tasks[0]));
+	tasks[n] = &standing_task;
+	service->tasks = tasks;
+
+	/* First, so that a service's own rows find it done. */
+	for (n = 0; standing_hears[n].event != EVENT_NONE; n++)
+		hears[n] = standing_hears[n];
+	while (service->hears && service->hears[own].event != EVENT_NONE) {
+		if (n + 2 > sizeof(hears) / sizeof(hears[0]))
+			refuse(service, "it hears too much");
+		hears[n++] = service->hears[own++];
+	}
+	service->hears = hears;
+}
+
 static void
 configure(struct service *service)
 {
@@ -224,6 +271,8 @@ configure(struct service *service)
 		refuse(service, "LOG_LEVEL is none of debug, info, warn, "
 				"error");
 	if (service->routes != NULL) {
+		if (service->kinds != NULL)
+			join_standing(service);
 		token_init(conf.jwt_key, conf.jwt_key_previous);
 		service->base_url = conf.base_url;
 	}
@@ -316,19 +365,60 @@ open_bus(struct service *service)
 	return bus_open(&options);
 }
 
-int
-service_main(struct service *service)
+/* What a task does, here and now. */
+static void
+run_once(const struct service *service, const struct task *task)
 {
-	static struct task *const no_tasks[] = {NULL};
-	struct task *const *tasks = service->tasks ? service->tasks : no_tasks;
-	struct worker *workers;
-	sigset_t signals;
-	int fd, caught;
+	struct context cx = {.service = service, .arena = arena_new()};
 
+	task->run(&cx);
+	arena_free(cx.arena);
+}
+
+static void
+start_libraries(const struct service *service)
+{
 	harden();
 	if (sodium_init() < 0 || FCGX_Init() != 0)
 		refuse(service, "libsodium or libfcgi can't start");
 	mongoc_init();
+}
+
+static void
+close_service(struct service *service)
+{
+	if (service->close != NULL)
+		service->close();
+	store_close(service->store);
+	mongoc_cleanup();
+}
+
+int
+service_command(struct service *service,
+		int (*run)(struct context *cx, void *arg), void *arg)
+{
+	struct context cx = {.service = service};
+	int status;
+
+	start_libraries(service);
+	configure(service);
+	cx.arena = arena_new();
+	status = run(&cx, arg);
+	arena_free(cx.arena);
+	close_service(service);
+	return status;
+}
+
+int
+service_main(struct service *service)
+{
+	static struct task *const no_tasks[] = {NULL};
+	struct task *const *tasks;
+	struct worker *workers;
+	sigset_t signals;
+	int fd, caught;
+
+	start_libraries(service);
 	configure(service);
 	fd = listen_socket(service);
 	workers = calloc((size_t)conf.workers, sizeof(*workers));
@@ -344,6 +434,9 @@ service_main(struct service *service)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
 	/* All is made before anything runs that may use it. */
+	tasks = service->tasks ? service->tasks : no_tasks;
+	if (service->routes != NULL && service->kinds != NULL)
+		run_once(service, &standing_task);
 	for (int i = 0; tasks[i] != NULL; i++)
 		start_task(service, tasks[i]);
 	service->bus = open_bus(service);
@@ -375,10 +468,7 @@ service_main(struct service *service)
 	bus_close(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
 		free_task(tasks[i]);
-	if (service->close != NULL)
-		service->close();
-	store_close(service->store);
-	mongoc_cleanup();
+	close_service(service);
 	free(workers);
 	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));
 	return 0;

@@ -71,6 +71,14 @@ struct service {
  */
 int service_main(struct service *service);
 
+/*
+ * Does one thing on the service's database for who calls the program at a
+ * command line, with the service's environment: no socket, no bus, no threads.
+ * Returns what run(cx, arg) does.
+ */
+int service_command(struct service *service,
+		    int (*run)(struct context *cx, void *arg), void *arg);
+
 /* Has the task run soon, once, however often it is called until then. */
 void task_wake(struct task *task);
 

@@ -411,6 +411,31 @@ store_await(struct context *cx, const struct kind *kind, const char *id,
 	return fail;
 }
 
+/* A regular expression that finds text literally (PCRE). */
+static const char *
+literally(struct arena *a, const char *text)
+{
+	char *out = arena_alloc(a, 2 * strlen(text) + 1), *p = out;
+
+	for (; *text != '\0'; text++) {
+		if (strchr("\\^$.|?*+()[]{}-", *text) != NULL)
+			*p++ = '\\';
+		*p++ = *text;
+	}
+	return out;
+}
+
+void
+store_append_search(struct context *cx, bson_t *list, const char *number,
+		    const char *field, const char *text)
+{
+	bson_t one;
+
+	BSON_APPEND_DOCUMENT_BEGIN(list, number, &one);
+	BSON_APPEND_REGEX(&one, field, literally(cx->arena, text), "i");
+	bson_append_document_end(list, &one);
+}
+
 /*
  * Raises rev, and version when the new state is published; then event holds
  * that event.  Returns false when it is not.
@@ -616,6 +641,19 @@ store_apply(struct context *cx, const struct kind *kind, const char *id,
 {
 	return change(cx, kind, id, decide, event, event,
 		      arena_alloc(cx->arena, kind->size));
+}
+
+const struct fail *
+store_remove(struct context *cx, const struct kind *kind, bson_t *filter)
+{
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	arena_defer(cx->arena, destroy_bson, filter);
+	TRY(collection(cx, kind->collection, &c));
+	if (!mongoc_collection_delete_many(c, filter, NULL, NULL, &error))
+		return failed(cx, &error);
+	return NULL;
 }
 
 static bson_t *

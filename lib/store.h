@@ -102,6 +102,11 @@ const struct fail *store_find(struct context *cx, const struct kind *kind,
 			      bson_t *filter, const char *sort, int64_t limit,
 			      void **ret_recs, size_t *ret_count);
 
+/* Appends to list, an array whose next index is number, the condition that the
+ * field has text in it: literally, but in any case. */
+void store_append_search(struct context *cx, bson_t *list, const char *number,
+			 const char *field, const char *text);
+
 /* Inserts *rec, whose id is made when it has none.  STORE_DUPLICATE when a
  * unique index refuses it. */
 const struct fail *store_add(struct context *cx, const struct kind *kind,
@@ -118,6 +123,11 @@ const struct fail *store_add_all(struct context *cx, const struct kind *kind,
 const struct fail *store_change(struct context *cx, const struct kind *kind,
 				const char *id, store_decide decide,
 				const void *arg, void *rec);
+
+/* Takes out all that filter (which it takes) finds, of a kind that publishes
+ * nothing; a change that is under way then fails with fail_not_found(). */
+const struct fail *store_remove(struct context *cx, const struct kind *kind,
+				bson_t *filter);
 
 /*
  * As store_change(), for what event does to a record, which decide gets as its

@@ -49,6 +49,7 @@ token_make(struct arena *a, const struct user *user)
 {
 	char nonce[33];
 	long now = (long)(clock_now() / 1000);
+	long from = user->issued > now ? (long)user->issued : now;
 	char *encoded;
 	const char *text;
 	jwt_t *jwt;
@@ -62,7 +63,7 @@ token_make(struct arena *a, const struct user *user)
 	    jwt_add_grant(jwt, "sub", user->id) != 0 ||
 	    jwt_add_grant(jwt, "email", user->email) != 0 ||
 	    jwt_add_grant(jwt, "role", user->role) != 0 ||
-	    jwt_add_grant_int(jwt, "iat", now) != 0 ||
+	    jwt_add_grant_int(jwt, "iat", from) != 0 ||
 	    jwt_add_grant_int(jwt, "exp", now + TOKEN_LIFE) != 0 ||
 	    jwt_add_grant(jwt, "jti", nonce) != 0)
 		return NULL;

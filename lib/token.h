@@ -23,7 +23,9 @@ struct user {
  * Call once, before threads start; they must outlive all use. */
 void token_init(const char *current, const char *previous);
 
-/* A token for user, issued now, in the arena; NULL when libjwt fails. */
+/* A token for user, issued now, or a second later when user->issued says so
+ * (what was before is void, see standing.h), in the arena; NULL when libjwt
+ * fails. */
 const char *token_make(struct arena *a, const struct user *user);
 
 /*

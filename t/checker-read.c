@@ -22,7 +22,7 @@ error_text(const char *what, const char *why)
 	return arena_printf(errors, "%s: %s", what, why);
 }
 
-/* --- the databases ------------------------------------------------------- */
+/* --- the databases --- */
 
 static mongoc_client_t *mongo;
 
@@ -137,8 +137,7 @@ read_page(struct arena *a, mongoc_collection_t *c, struct rows *rows,
 		}
 	}
 	if (mongoc_cursor_error(cursor, &error))
-		fail = error_text(mongoc_collection_get_name(c),
-				  error.message);
+		fail = error_text(mongoc_collection_get_name(c), error.message);
 	mongoc_cursor_destroy(cursor);
 	bson_destroy(&filter);
 	bson_destroy(&opts);
@@ -260,7 +259,7 @@ open_mongo(const char *text)
 	return NULL;
 }
 
-/* --- the bus ----------------------------------------------------------------- */
+/* --- the bus --- */
 
 static struct {
 	stanConnection *conn;
@@ -423,7 +422,7 @@ bus_bad(const char *const **ret_texts)
 	return bus.bad_count;
 }
 
-/* --- the gateway ----------------------------------------------------------------- */
+/* --- the gateway --- */
 
 static CURL *curl;
 static const char *gateway, *gateway_key;
@@ -523,8 +522,8 @@ read_books(json_object *intents, struct charges *ret)
 
 		c->captured = int_of(intent, "captured");
 		c->refunded = int_of(intent, "refunded");
-		for (size_t j = 0;
-		     steps && j < json_object_array_length(steps); j++) {
+		for (size_t j = 0; steps && j < json_object_array_length(steps);
+		     j++) {
 			json_object *step = json_object_array_get_idx(steps, j);
 			const char *event = json_text(step, "event");
 
@@ -544,8 +543,9 @@ get_list(struct arena *a, const char *path)
 
 	do {
 		page = get(a,
-			   last ? arena_printf(a, "%s?limit=100&"
-						  "starting_after=%s",
+			   last ? arena_printf(a,
+					       "%s?limit=100&"
+					       "starting_after=%s",
 					       path, last)
 				: arena_printf(a, "%s?limit=100", path),
 			   &status);
@@ -555,9 +555,8 @@ get_list(struct arena *a, const char *path)
 		n = json_object_array_length(data);
 		for (size_t i = 0; i < n; i++)
 			json_object_array_add(
-				all, json_object_get(
-					     json_object_array_get_idx(data,
-								       i)));
+				all, json_object_get(json_object_array_get_idx(
+					     data, i)));
 		if (n > 0)
 			last = json_text(json_object_array_get_idx(data, n - 1),
 					 "id");
@@ -629,7 +628,7 @@ read_gateway(struct arena *a, struct charges *ret)
 	return fail;
 }
 
-/* --- all --------------------------------------------------------------------- */
+/* --- all --- */
 
 const char *
 read_open(void)

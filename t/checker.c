@@ -97,10 +97,14 @@ live(const struct row *order)
 	return is(order, "created") || is(order, "awaiting:payment");
 }
 
-#define EACH(r, rows)                                                          \
-	(const struct row *r = (rows).at; r < (rows).at + (rows).count; r++)
+/* Behind the last row. */
+static const struct row *
+end_of(const struct rows *rows)
+{
+	return rows->at + rows->count;
+}
 
-/* --- what is published --------------------------------------------------- */
+/* --- what is published --- */
 
 static const struct published *events;
 static size_t event_count;
@@ -227,7 +231,7 @@ channel_fits(const struct published *p)
 static void
 check_events_of(const char *family, const struct rows *rows)
 {
-	for EACH (r, *rows) {
+	for (const struct row *r = rows->at; r < end_of(rows); r++) {
 		const struct published *p;
 
 		for (int64_t v = 1; v <= r->version; v++) {
@@ -263,8 +267,8 @@ check_events_of(const char *family, const struct rows *rows)
 		if (!channel_fits(p))
 			broken("event", "%s is not for %s: %s", p->event.id,
 			       p->channel, p->data);
-		snprintf(id, sizeof(id), "%s:%s:%lld", family,
-			 p->event.subject, (long long)p->event.version);
+		snprintf(id, sizeof(id), "%s:%s:%lld", family, p->event.subject,
+			 (long long)p->event.version);
 		if (!same(id, p->event.id))
 			broken("event", "%s is not the id of %s", p->event.id,
 			       id);
@@ -294,12 +298,12 @@ check_dead(void)
 		broken("dead", "%s", texts[i]);
 }
 
-/* --- at rest ----------------------------------------------------------------- */
+/* --- at rest --- */
 
 static void
 check_outbox_of(const char *family, const struct rows *rows)
 {
-	for EACH (r, *rows)
+	for (const struct row *r = rows->at; r < end_of(rows); r++)
 		if (r->unsent > 0)
 			broken("outbox", "%s %s has %lld unsent events", family,
 			       r->id, (long long)r->unsent);
@@ -320,7 +324,7 @@ check_heard_of(const char *listener, const struct rows *heard,
 {
 	size_t len = strlen(family);
 
-	for EACH (r, *owners) {
+	for (const struct row *r = owners->at; r < end_of(owners); r++) {
 		char line[80];
 		const struct row *h;
 
@@ -331,7 +335,7 @@ check_heard_of(const char *listener, const struct rows *heard,
 			       listener, (long long)(h ? h->version : 0), line,
 			       (long long)r->version);
 	}
-	for EACH (h, *heard)
+	for (const struct row *h = heard->at; h < end_of(heard); h++)
 		if (strncmp(h->id, family, len) == 0 && h->id[len] == ':' &&
 		    rows_find(owners, h->id + len + 1) == NULL)
 			broken("heard", "%s heard of %s, which is not there",
@@ -352,19 +356,20 @@ check_heard(const struct snapshot *s)
 		    rows_find(&s->orders_heard,
 			      arena_printf(s->arena, "expiration:%s",
 					   p->event.subject)) == NULL)
-			broken("heard", "orders has not heard %s",
-			       p->event.id);
+			broken("heard", "orders has not heard %s", p->event.id);
 }
 
 static void
 check_motion(const struct snapshot *s)
 {
-	for EACH (p, s->payments)
-	if (is(p, "authorizing") || is(p, "authorized") || is(p, "refunding"))
-		broken("motion", "payment %s is %s", p->id, p->status);
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (is(p, "authorizing") || is(p, "authorized") ||
+		    is(p, "refunding"))
+			broken("motion", "payment %s is %s", p->id, p->status);
 }
 
-/* --- records ----------------------------------------------------------------- */
+/* --- records --- */
 
 static int
 by_stuff(const void *a, const void *b)
@@ -378,13 +383,13 @@ by_stuff(const void *a, const void *b)
 static struct row const **
 taken_slots(const struct snapshot *s, size_t *ret_count)
 {
-	const struct row **at = arena_alloc(
-		s->arena, (s->orders.count + 1) * sizeof(*at));
+	const struct row **at =
+		arena_alloc(s->arena, (s->orders.count + 1) * sizeof(*at));
 	size_t n = 0;
 
-	for EACH (o, s->orders)
-	if (!ended(o))
-		at[n++] = o;
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
+		if (!ended(o))
+			at[n++] = o;
 	if (n > 0)
 		qsort(at, n, sizeof(*at), by_stuff);
 	*ret_count = n;
@@ -404,12 +409,12 @@ check_holders(const struct snapshot *s)
 			       taken[i]->stuff_id, taken[i - 1]->id,
 			       taken[i - 1]->status, taken[i]->id,
 			       taken[i]->status);
-	for EACH (o, s->orders)
-	if (!same(o->slot, ended(o) ? "" : o->stuff_id))
-		broken("holder",
-		       "order %s, %s, of stuff %s has slot "
-		       "%s",
-		       o->id, o->status, o->stuff_id, or_none(o->slot));
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
+		if (!same(o->slot, ended(o) ? "" : o->stuff_id))
+			broken("holder",
+			       "order %s, %s, of stuff %s has slot "
+			       "%s",
+			       o->id, o->status, o->stuff_id, or_none(o->slot));
 }
 
 /* The order that holds or bought the listing: the one that it names, where
@@ -422,8 +427,7 @@ taker_of(const struct rows *orders, const struct row **taken, size_t n,
 	struct row key = {0};
 	const struct row *k = &key, **found;
 
-	if (named != NULL && !is(named, "cancelled") &&
-	    same(named->stuff_id, stuff->id))
+	if (named != NULL && !ended(named) && same(named->stuff_id, stuff->id))
 		return named;
 	memcpy(key.stuff_id, stuff->id, ID_SIZE);
 	found = n > 0 ? bsearch(&k, taken, n, sizeof(*taken), by_stuff) : NULL;
@@ -436,9 +440,9 @@ check_status(const struct snapshot *s)
 	size_t n;
 	const struct row **taken = taken_slots(s, &n);
 
-	for EACH (r, s->stuff) {
+	for (const struct row *r = s->stuff.at; r < end_of(&s->stuff); r++) {
 		const struct row *o = taker_of(&s->orders, taken, n, r);
-		const char *should = o == NULL	? ""
+		const char *should = o == NULL ? ""
 				     : live(o) ? "reserved"
 					       : "sold";
 
@@ -450,12 +454,14 @@ check_status(const struct snapshot *s)
 			       r->id, r->status, or_none(r->order_id),
 			       o ? o->id : "none", o ? o->status : "live");
 	}
-	for EACH (o, s->orders)
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
 		if (rows_find(&s->stuff, o->stuff_id) == NULL)
-			broken("status", "order %s is for stuff %s, which is "
-					 "not there",
+			broken("status",
+			       "order %s is for stuff %s, which is "
+			       "not there",
 			       o->id, o->stuff_id);
-	for EACH (p, s->payments) {
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++) {
 		const struct row *o = rows_find(&s->orders, p->order_id);
 		const char *should = is(p, "captured")	 ? "complete"
 				     : is(p, "refunded") ? "refunded"
@@ -474,12 +480,14 @@ check_status(const struct snapshot *s)
 static void
 check_copies(const struct snapshot *s)
 {
-	for EACH (c, s->orders_stuff) {
+	for (const struct row *c = s->orders_stuff.at;
+	     c < end_of(&s->orders_stuff); c++) {
 		const struct row *r = rows_find(&s->stuff, c->id);
 
 		if (r == NULL)
-			broken("copy", "orders has stuff %s, which is not "
-				       "there",
+			broken("copy",
+			       "orders has stuff %s, which is not "
+			       "there",
 			       c->id);
 		else if (!same(c->title, r->title) || c->price != r->price ||
 			 !is(c, r->status) || !same(c->user_id, r->user_id))
@@ -489,27 +497,28 @@ check_copies(const struct snapshot *s)
 			       c->id, r->title, (long long)r->price, r->status,
 			       c->title, (long long)c->price, c->status);
 	}
-	for EACH (c, s->payments_orders) {
+	for (const struct row *c = s->payments_orders.at;
+	     c < end_of(&s->payments_orders); c++) {
 		const struct row *o = rows_find(&s->orders, c->id);
 
 		if (o == NULL)
-			broken("copy", "payments has order %s, which is not "
-				       "there",
+			broken("copy",
+			       "payments has order %s, which is not "
+			       "there",
 			       c->id);
 		/* An order that stuff has confirmed is no news to payments. */
 		else if ((live(o) ? !is(c, "created") : !is(c, o->status)) ||
 			 !same(c->user_id, o->user_id) ||
-			 c->price != o->price ||
-			 c->expires_at != o->expires_at)
+			 c->price != o->price || c->expires_at != o->expires_at)
 			broken("copy",
 			       "order %s is %s, %lld; payments has %s, %lld",
-			       c->id, o->status, (long long)o->price,
-			       c->status, (long long)c->price);
+			       c->id, o->status, (long long)o->price, c->status,
+			       (long long)c->price);
 	}
-	for EACH (r, s->stuff)
+	for (const struct row *r = s->stuff.at; r < end_of(&s->stuff); r++)
 		if (rows_find(&s->orders_stuff, r->id) == NULL)
 			broken("copy", "orders has no stuff %s", r->id);
-	for EACH (o, s->orders)
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
 		if (rows_find(&s->payments_orders, o->id) == NULL)
 			broken("copy", "payments has no order %s", o->id);
 }
@@ -519,14 +528,14 @@ check_late(const struct snapshot *s)
 {
 	int64_t now = clock_now();
 
-	for EACH (o, s->orders)
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
 		if (live(o) && now > o->expires_at + options.late)
 			broken("late", "order %s is %s %lld s after its time",
 			       o->id, o->status,
 			       (long long)(now - o->expires_at) / 1000);
 }
 
-/* --- money -------------------------------------------------------------------- */
+/* --- money --- */
 
 /* What is to be paid for the order: its price less the coupon of its payment,
  * and at least 50 cents if it is not free. */
@@ -606,95 +615,91 @@ check_payment_of(const struct snapshot *s, const struct row *o,
 static void
 check_money(const struct snapshot *s, const struct charges *charges)
 {
-	for EACH (o, s->orders) {
-			struct account a = account_of(s, charges, o);
-			const struct row *p = rows_find(&s->payments, o->id);
-			int64_t should = 0;
+	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++) {
+		struct account a = account_of(s, charges, o);
+		const struct row *p = rows_find(&s->payments, o->id);
+		int64_t should = 0;
 
-			/* Less what was given back of it in the gateway's
-			 * dashboard. */
-			if (is(o, "complete"))
-				should = costs(s, o) - (p ? p->refunded : 0);
+		/* Less what was given back of it in the gateway's dashboard. */
+		if (is(o, "complete"))
+			should = costs(s, o) - (p ? p->refunded : 0);
 
-			if (a.kept != should)
-				broken("money",
-				       "order %s is %s and costs %lld, but "
-				       "%lld was kept",
-				       o->id, o->status, (long long)o->price,
-				       (long long)a.kept);
-			if (a.held > (live(o) ? 1 : 0))
-				broken("money",
-				       "order %s is %s, but %lld charges are "
-				       "held",
-				       o->id, o->status, (long long)a.held);
-			if (a.times > 1)
-				broken("money",
-				       "order %s was charged %lld times", o->id,
-				       (long long)a.times);
-			if (is(o, "complete"))
-				check_payment_of(s, o, &a);
+		if (a.kept != should)
+			broken("money",
+			       "order %s is %s and costs %lld, but "
+			       "%lld was kept",
+			       o->id, o->status, (long long)o->price,
+			       (long long)a.kept);
+		if (a.held > (live(o) ? 1 : 0))
+			broken("money",
+			       "order %s is %s, but %lld charges are "
+			       "held",
+			       o->id, o->status, (long long)a.held);
+		if (a.times > 1)
+			broken("money", "order %s was charged %lld times",
+			       o->id, (long long)a.times);
+		if (is(o, "complete"))
+			check_payment_of(s, o, &a);
 	}
 	for (size_t i = 0; i < charges->count; i++) {
 		const struct charge *c = &charges->at[i];
 
 		if ((c->held || c->times > 0 || c->captured > 0) &&
 		    rows_find(&s->orders, c->order_id) == NULL)
-			broken("money", "charge %s is for order %s, which is "
-					"not there",
+			broken("money",
+			       "charge %s is for order %s, which is "
+			       "not there",
 			       c->id, or_none(c->order_id));
 	}
 }
 
-/* --- coupons
- * ------------------------------------------------------------------- */
+/* --- coupons --- */
+
+static void
+check_coupon(const struct snapshot *s, const struct row *c)
+{
+	int64_t used = 0;
+
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (same(p->coupon_id, c->id) &&
+		    (is(p, "captured") || is(p, "refunded")))
+			used++;
+	for (const char *n = c->pending; n != NULL && *n != '\0';
+	     n += ID_SIZE) {
+		const char *id = arena_strndup(s->arena, n, ID_SIZE - 1);
+		const struct row *o = rows_find(&s->orders, id);
+
+		used++;
+		if (o == NULL || !live(o))
+			broken("coupon",
+			       "a use of %s is taken for order %s, which is %s",
+			       c->id, id, o ? o->status : "not there");
+	}
+	if (c->redemptions != used)
+		broken("coupon",
+		       "%s says that %lld uses are taken, but %lld are", c->id,
+		       (long long)c->redemptions, (long long)used);
+	if (used > c->max_redemptions)
+		broken("coupon", "%s may be used %lld times, not %lld", c->id,
+		       (long long)c->max_redemptions, (long long)used);
+}
 
 static void
 check_coupons(const struct snapshot *s)
 {
-	for
-		EACH(c, s->coupons)
-		{
-			int64_t used = 0;
-
-		for
-			EACH(p, s->payments)
-		if (same(p->coupon_id, c->id) &&
-		    (is(p, "captured") || is(p, "refunded")))
-			used++;
-		for (const char *n = c->pending; n != NULL && *n != '\0';
-		     n += ID_SIZE) {
-			const char *id =
-				arena_strndup(s->arena, n, ID_SIZE - 1);
-			const struct row *o = rows_find(&s->orders, id);
-
-			used++;
-			if (o == NULL || !live(o))
-				broken("coupon",
-				       "a use of %s is taken for order %s, "
-				       "which is %s",
-				       c->id, id, o ? o->status : "not there");
-		}
-		if (c->redemptions != used)
+	for (const struct row *c = s->coupons.at; c < end_of(&s->coupons); c++)
+		check_coupon(s, c);
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (*p->coupon_id != '\0' &&
+		    rows_find(&s->coupons, p->coupon_id) == NULL)
 			broken("coupon",
-			       "%s says that %lld uses are taken, but %lld are",
-			       c->id, (long long)c->redemptions,
-			       (long long)used);
-		if (used > c->max_redemptions)
-			broken("coupon", "%s may be used %lld times, not %lld",
-			       c->id, (long long)c->max_redemptions,
-			       (long long)used);
-		}
-	for
-		EACH(p, s->payments)
-	if (*p->coupon_id != '\0' &&
-	    rows_find(&s->coupons, p->coupon_id) == NULL)
-		broken("coupon",
-		       "payment %s has coupon %s, which is "
-		       "not there",
-		       p->id, p->coupon_id);
+			       "payment %s has coupon %s, which is not there",
+			       p->id, p->coupon_id);
 }
 
-/* --- answers ------------------------------------------------------------------ */
+/* --- answers --- */
 
 static void
 check_answer(const struct snapshot *s, const char *what, const char *id,
@@ -736,7 +741,7 @@ check_answers(const struct snapshot *s)
 	return NULL;
 }
 
-/* --- all ------------------------------------------------------------------------ */
+/* --- all --- */
 
 static bool
 at_rest(const struct snapshot *s)
@@ -756,7 +761,7 @@ at_rest(const struct snapshot *s)
 static bool
 all_came(const char *family, const struct rows *rows)
 {
-	for EACH (r, *rows)
+	for (const struct row *r = rows->at; r < end_of(rows); r++)
 		for (int64_t v = 1; v <= r->version; v++)
 			if (event_at(family, r->id, v) == NULL)
 				return false;

@@ -36,7 +36,7 @@ struct rows {
 struct snapshot {
 	struct arena *arena;
 	struct rows users, stuff, orders, payments, coupons;
-	struct rows orders_stuff;    /* copies */
+	struct rows orders_stuff; /* copies */
 	struct rows payments_orders;
 	struct rows stuff_heard, orders_heard, payments_heard;
 };

@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "token.h"
 
+#define RETRY_PACE 20 /* ms before a trader who was refused tries again */
 #define TRADERS 4
 
 extern const bool failpoint_enabled; /* lib/failpoint.c's */
@@ -51,7 +52,7 @@ text(const char *fmt, ...)
 	return s;
 }
 
-/* --- threads ----------------------------------------------------------------- */
+/* --- threads --- */
 
 struct one {
 	pthread_t thread;
@@ -79,8 +80,8 @@ together(int n, void (*fn)(int i, void *arg), void *arg)
 
 	pthread_barrier_init(&start, NULL, (unsigned)n);
 	for (int i = 0; i < n; i++) {
-		all[i] = (struct one){.start = &start, .fn = fn, .i = i,
-				      .arg = arg};
+		all[i] = (struct one){
+			.start = &start, .fn = fn, .i = i, .arg = arg};
 		if (pthread_create(&all[i].thread, NULL, run_one, &all[i]) != 0)
 			abort();
 	}
@@ -90,7 +91,7 @@ together(int n, void (*fn)(int i, void *arg), void *arg)
 	free(all);
 }
 
-/* --- steps ------------------------------------------------------------------- */
+/* --- steps --- */
 
 const struct answer *
 pay(struct student *s, const char *order_id, const char *token)
@@ -223,7 +224,7 @@ buyer_can_buy(const char *stuff_id, int64_t ms)
 	return there;
 }
 
-/* --- the checker --------------------------------------------------------------- */
+/* --- the checker --- */
 
 const char *
 checker_says(int seconds, const char *const *args)
@@ -305,7 +306,7 @@ breaks_only(const char *said, const char *rules)
 	return only;
 }
 
-/* --- servers ------------------------------------------------------------------- */
+/* --- servers --- */
 
 static mongoc_client_t *
 connect_mongo(void)
@@ -496,7 +497,7 @@ redis_do(const char *command)
 	close(fd);
 }
 
-/* --- traders ----------------------------------------------------------------- */
+/* --- traders --- */
 
 static struct {
 	pthread_mutex_t lock;
@@ -531,11 +532,19 @@ trade_once(const struct buyer *seller, const struct buyer *b, unsigned what)
 
 	snprintf(stuff, sizeof(stuff), "%s",
 		 a->status == 201 ? answer_text(a, "id") : "");
-	if (!answered(a, "stuff", stuff))
+	if (!answered(a, "stuff", stuff)) {
+		clock_sleep(RETRY_PACE);
 		return;
-	do {
+	}
+	/* Orders may be away, or not have heard of it.  Who lists anew instead,
+	 * at once, only makes more for it to hear. */
+	for (;;) {
 		a = buyer_buys(b, stuff);
-	} while (a->status == 404 && !trade.stop);
+		if ((a->status != 404 && a->status != 503 && a->status != 0) ||
+		    trade.stop)
+			break;
+		clock_sleep(RETRY_PACE);
+	}
 	snprintf(order, sizeof(order), "%s",
 		 a->status == 201 ? answer_text(a, "id") : "");
 	if (!answered(a, "order", order))
@@ -600,5 +609,5 @@ void
 some_trade(int n)
 {
 	orders_wanted = trade.orders + n;
-	CU_ASSERT(eventually(60000, traded, NULL));
+	CU_ASSERT(eventually(240000, traded, NULL));
 }

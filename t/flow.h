@@ -68,8 +68,8 @@ void some_trade(int n);
 /* Writes past the services.  Documents are MongoDB's extended JSON. */
 void db_insert(const char *database, const char *collection,
 	       const char *document);
-void db_update(const char *database, const char *collection,
-	       const char *filter, const char *update);
+void db_update(const char *database, const char *collection, const char *filter,
+	       const char *update);
 void db_delete(const char *database, const char *collection,
 	       const char *filter);
 void db_command(const char *database, const char *command);

@@ -2,21 +2,21 @@
  * SPDX-License-Identifier: MIT */
 #include <string.h>
 
-#include "model.h"
+#include "handlers.h"
 #include "password.h"
+#include "throttle.h"
+
+#define WRONG "Invalid credentials"
 
 struct credentials {
 	const char *email, *password, *name;
 };
 
-/* Any password may be tried at sign-in: what is too short is just wrong. */
 static const struct field signin_body[] = {
 	FIELD(struct credentials, email, "email", FIELD_TEXT,
 	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 1, .max = 254,
 	      .msg = "Bad Email"),
-	FIELD(struct credentials, password, "password", FIELD_TEXT,
-	      .flags = FIELD_REQUIRED, .min = 1, .max = 1024,
-	      .msg = "Bad Password"),
+	BODY_PASSWORD(struct credentials),
 	{0},
 };
 
@@ -24,17 +24,15 @@ static const struct field signup_body[] = {
 	FIELD(struct credentials, email, "email", FIELD_TEXT,
 	      .flags = FIELD_REQUIRED | FIELD_TRIM, .min = 3, .max = 254,
 	      .valid = account_email_valid, .msg = "Bad Email"),
-	FIELD(struct credentials, password, "password", FIELD_TEXT,
-	      .flags = FIELD_REQUIRED, .min = 8, .max = 128,
-	      .msg = "Bad Password"),
-	FIELD(struct credentials, name, "name", FIELD_TEXT, .flags = FIELD_TRIM,
-	      .min = 1, .max = 100, .msg = "Bad Name"),
+	BODY_NEW_PASSWORD(struct credentials, password, "password"),
+	BODY_NAME(struct credentials, 0),
 	{0},
 };
 
 static const struct fail *sign_up(struct request *rq);
 static const struct fail *sign_in(struct request *rq);
 static const struct fail *sign_out(struct request *rq);
+static const struct fail *refresh(struct request *rq);
 static const struct fail *current_user(struct request *rq);
 
 #define CREDENTIALS(fields) \
@@ -44,32 +42,109 @@ const struct route auth_routes[] = {
 	{POST, "/api/users/signup", sign_up, ANYONE, CREDENTIALS(signup_body)},
 	{POST, "/api/users/signin", sign_in, ANYONE, CREDENTIALS(signin_body)},
 	{POST, "/api/users/signout", sign_out, ANYONE},
+	{POST, "/api/users/refresh", refresh, ANYONE},
 	{GET, "/api/users/currentuser", current_user, ANYONE},
+	{GET, "/api/users", search_users, ADMIN, .query = search_query,
+	 .query_size = sizeof(struct user_search)},
+	{POST, "/api/users/:id/ban", ban_user, ADMIN, .body = ban_body,
+	 .body_size = sizeof(struct ban_body), .body_optional = true},
+	{POST, "/api/users/:id/unban", unban_user, ADMIN},
+	{PUT, "/api/users/me", change_name, SIGNED_IN, .body = name_body,
+	 .body_size = sizeof(struct name_body)},
+	{PUT, "/api/users/me/password", change_password, SIGNED_IN,
+	 .body = password_body, .body_size = sizeof(struct password_body)},
+	{GET, "/api/users/me/export", export_me, SIGNED_IN},
+	{DELETE, "/api/users/me", erase_me, SIGNED_IN, .body = erase_body,
+	 .body_size = sizeof(struct password_body)},
+	{GET, "/api/users/sessions", list_sessions, SIGNED_IN},
+	{DELETE, "/api/users/sessions", end_other_sessions, SIGNED_IN},
+	{DELETE, "/api/users/sessions/:id", end_session, SIGNED_IN},
 	{0},
 };
 
 static void
-set_session(struct request *rq, const char *token, int life)
+set_cookies(struct request *rq, const char *access, int access_life,
+	    const char *refresh, int refresh_life)
 {
 	http_set_header(rq, "Set-Cookie",
 			TOKEN_COOKIE "=%s; Path=/; Max-Age=%d; Secure; "
 				     "HttpOnly; SameSite=Lax",
-			token, life);
+			access, access_life);
+	http_set_header(rq, "Set-Cookie",
+			REFRESH_COOKIE "=%s; Path=" REFRESH_PATH
+				       "; Max-Age=%d; Secure; HttpOnly; "
+				       "SameSite=Strict",
+			refresh, refresh_life);
 }
 
-/* Answers with the account, signed in. */
-static const struct fail *
-welcome(struct request *rq, int status, const struct account *account)
+void
+clear_cookies(struct request *rq)
 {
-	struct user user = {.email = account->email, .role = account->role};
+	set_cookies(rq, "", 0, "", 0);
+}
+
+/* Answers with the account, and with cookies for who is signed in so. */
+static const struct fail *
+welcome(struct request *rq, int status, const struct account *account,
+	const char *refresh)
+{
+	struct user user = {.email = account->email,
+			    .role = account->role,
+			    .issued = account->valid_after};
 	const char *token;
 
 	memcpy(user.id, account->head.id, ID_SIZE);
 	token = token_make(rq->cx->arena, &user);
 	if (token == NULL)
 		return fail_unknown(rq->cx->arena, "libjwt made no token");
-	set_session(rq, token, TOKEN_LIFE);
-	return http_reply_record(rq, status, user_kind.fields, account);
+	set_cookies(rq, token, TOKEN_LIFE, refresh, SESSION_LIFE);
+	return http_reply_record(rq, status, account_view, account);
+}
+
+static const struct fail *
+check_open(struct context *cx, const struct account *account)
+{
+	if (!account_closed(account))
+		return NULL;
+	return strcmp(account->status, ACCOUNT_BANNED) == 0
+		       ? fail_forbidden(cx->arena, HTTP_BANNED)
+		       : fail_not_authorized(cx->arena);
+}
+
+const struct fail *
+own_account(struct request *rq, struct account *ret)
+{
+	const struct fail *fail =
+		store_get(rq->cx, &user_kind, rq->user.id, ret);
+
+	if (fail != NULL)
+		return fail->status == 404 ? fail_not_authorized(rq->cx->arena)
+					   : fail;
+	return check_open(rq->cx, ret);
+}
+
+static const struct fail *
+start_session(struct request *rq, int status, struct account *account)
+{
+	const char *password = account->password, *token;
+	const struct fail *fail;
+
+	TRY(check_open(rq->cx, account));
+	/* Who signs in anew leaves the session that the browser had. */
+	TRY(session_sign_out(rq->cx, http_cookie(rq, REFRESH_COOKIE)));
+	TRY(session_start(rq->cx, account->head.id,
+			  http_header(rq, "User-Agent"), &token));
+	/* A ban or a new password since then found no session to end: so look
+	 * again. */
+	TRY(store_get(rq->cx, &user_kind, account->head.id, account));
+	fail = check_open(rq->cx, account);
+	if (fail == NULL && strcmp(account->password, password) != 0)
+		fail = fail_bad_request(rq->cx->arena, WRONG);
+	if (fail != NULL) {
+		TRY(session_sign_out(rq->cx, token));
+		return fail;
+	}
+	return welcome(rq, status, account, token);
 }
 
 static const struct fail *
@@ -79,7 +154,7 @@ sign_up(struct request *rq)
 	struct account account = {
 		.email = c->email,
 		.name = c->name,
-		.role = "user",
+		.role = ROLE_USER,
 		.created_at = clock_now(),
 	};
 	const struct fail *fail;
@@ -89,7 +164,18 @@ sign_up(struct request *rq)
 	if (fail == STORE_DUPLICATE)
 		return fail_bad_request(rq->cx->arena, "Email in use");
 	TRY(fail);
-	return welcome(rq, 201, &account);
+	return start_session(rq, 201, &account);
+}
+
+const struct fail *
+try_password(struct request *rq, const char *key, const struct account *account,
+	     const char *password, bool *ret_right)
+{
+	struct throttle t;
+
+	TRY(throttle_enter(rq->cx, key, http_client(rq), &t));
+	TRY(password_check(rq->cx, account->password, password, ret_right));
+	return throttle_leave(rq->cx, &t, *ret_right);
 }
 
 static const struct fail *
@@ -103,18 +189,42 @@ sign_in(struct request *rq)
 	fail = account_by_email(rq->cx, c->email, &account);
 	if (fail != NULL && fail->status != 404)
 		return fail;
-	/* Unknown address or wrong password: same time, same answer. */
-	TRY(password_check(rq->cx, account.password, c->password, &right));
+	TRY(try_password(rq, account_key(rq->cx->arena, c->email), &account,
+			 c->password, &right));
 	if (!right)
-		return fail_bad_request(rq->cx->arena, "Invalid credentials");
-	return welcome(rq, 200, &account);
+		return fail_bad_request(rq->cx->arena, WRONG);
+	return start_session(rq, 200, &account);
 }
 
 static const struct fail *
 sign_out(struct request *rq)
 {
-	set_session(rq, "", 0);
+	const char *token = http_cookie(rq, REFRESH_COOKIE);
+
+	/* The browser forgets it all even when the database is away. */
+	clear_cookies(rq);
+	TRY(session_sign_out(rq->cx, token));
 	return http_reply(rq, 200, json_new_object(rq->cx->arena));
+}
+
+/* Cookies that are refused stay: this may be the late word of one tab, when
+ * another has signed in anew. */
+static const struct fail *
+refresh(struct request *rq)
+{
+	struct session session;
+	struct account account;
+	const struct fail *fail;
+	const char *token;
+
+	TRY(session_refresh(rq->cx, http_cookie(rq, REFRESH_COOKIE), &session,
+			    &token));
+	fail = store_get(rq->cx, &user_kind, session.user_id, &account);
+	if (fail != NULL && fail->status != 404)
+		return fail;
+	if (fail != NULL || account_closed(&account))
+		return fail_not_authorized(rq->cx->arena);
+	return welcome(rq, 200, &account, token);
 }
 
 static const struct fail *

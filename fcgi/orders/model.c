@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "failpoint.h"
+#include "standing.h"
 
 #define HELD                                                                 \
 	"The stuff is being checking out by someone else, please come back " \
@@ -40,7 +41,8 @@ static const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),
-	FIELD(struct order, listing, "listing", FIELD_TEXT),
+	FIELD(struct order, listing, "listing", FIELD_TEXT,
+	      .flags = FIELD_OMIT),
 	FIELD(struct order, user_id, "userId", FIELD_ID),
 	FIELD(struct order, slot, "slot", FIELD_ID, .flags = FIELD_HIDDEN),
 	FIELD(struct order, stuff, "stuff", FIELD_RECORD,
@@ -93,6 +95,7 @@ static const struct field copy_fields[] = {
 	STORE_HEAD(struct stuff_copy),
 	FIELD(struct stuff_copy, title, "title", FIELD_TEXT),
 	FIELD(struct stuff_copy, status, "status", FIELD_TEXT),
+	FIELD(struct stuff_copy, hidden, "hidden", FIELD_TEXT),
 	FIELD(struct stuff_copy, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
 	FIELD(struct stuff_copy, user_id, "userId", FIELD_ID),
@@ -172,6 +175,20 @@ check_there(struct context *cx, const struct order *o)
 	return NULL;
 }
 
+/* Narrows a filter to live orders. */
+static void
+append_live(bson_t *filter)
+{
+	bson_t in, list;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &in);
+	BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
+	BSON_APPEND_UTF8(&list, "0", ORDER_CREATED);
+	BSON_APPEND_UTF8(&list, "1", ORDER_AWAITING_PAYMENT);
+	bson_append_array_end(&in, &list);
+	bson_append_document_end(filter, &in);
+}
+
 /* Asked by the sweep, by a BUY that meets a lapsed hold, or by the expiration
  * service, whose clock may be ahead of ours. */
 const struct fail *
@@ -194,6 +211,46 @@ order_drop(struct context *cx, void *rec, const void *arg)
 	(void)arg;
 	TRY(check_there(cx, o));
 	return live(o) ? end(o, ORDER_REMOVED) : STORE_KEEP;
+}
+
+/* A store_decide function; arg is not used.  Whoever closed their account has
+ * cancelled, too. */
+static const struct fail *
+end_of_barred(struct context *cx, void *rec, const void *arg)
+{
+	struct standing buyer;
+	struct order *o = rec;
+
+	(void)arg;
+	TRY(standing_get(cx, o->user_id, &buyer));
+	if (!live(o) || !standing_bad(&buyer))
+		return STORE_KEEP;
+	return end(o, strcmp(buyer.state, STANDING_BANNED) == 0
+			      ? ORDER_BANNED
+			      : ORDER_BY_BUYER);
+}
+
+const struct fail *
+orders_end_of(struct context *cx, void *none, const void *arg)
+{
+	const struct event *event = arg;
+	bson_t *filter = bson_new();
+	struct order *found, o;
+	bson_oid_t oid;
+	void *recs;
+	size_t n;
+
+	(void)none;
+	bson_oid_init_from_string(&oid, event->subject);
+	BSON_APPEND_OID(filter, "userId", &oid);
+	append_live(filter);
+	TRY(store_find(cx, &order_kind, filter, NULL, SWEEP_LIMIT, &recs, &n));
+	found = recs;
+	for (size_t i = 0; i < n; i++)
+		TRY(store_change(cx, &order_kind, found[i].head.id,
+				 end_of_barred, NULL, &o));
+	/* The event is heard when none is left. */
+	return n < SWEEP_LIMIT ? NULL : STORE_EARLY;
 }
 
 const struct fail *
@@ -270,6 +327,7 @@ stuff_copy_put(struct context *cx, void *rec, const void *arg)
 	(void)cx;
 	copy->title = stuff->title;
 	copy->status = stuff->status;
+	copy->hidden = stuff->hidden;
 	copy->price = stuff->price;
 	memcpy(copy->user_id, stuff->user_id, ID_SIZE);
 	return NULL;
@@ -278,7 +336,7 @@ stuff_copy_put(struct context *cx, void *rec, const void *arg)
 static bool
 removed(const struct stuff_copy *copy)
 {
-	return strcmp(copy->status, "removed") == 0;
+	return strcmp(copy->status, "removed") == 0 || copy->hidden != NULL;
 }
 
 /* What one who came second reads. */
@@ -355,8 +413,14 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 		TRY(meet_holder(cx, stuff_id, user, ret, &again));
 	} while (again);
 
-	/* A removal heard between the look above and the insert found no order
-	 * to drop: so look again. */
+	/* A ban or a removal heard between the looks above and the insert
+	 * found no order to end: so look again. */
+	if (GUARD_OFF("look-again"))
+		return NULL;
+	TRY(store_change(cx, &order_kind, ret->head.id, end_of_barred, NULL,
+			 ret));
+	if (is(ret, ORDER_CANCELLED))
+		return fail_forbidden(cx->arena, HTTP_BANNED);
 	TRY(store_get(cx, &stuff_copy_kind, stuff_id, &copy));
 	if (!removed(&copy))
 		return NULL;
@@ -369,15 +433,10 @@ static const struct fail *
 live_until(struct context *cx, int64_t after, int64_t until, struct order **ret,
 	   size_t *ret_count)
 {
-	bson_t *filter = bson_new(), in, list, range;
+	bson_t *filter = bson_new(), range;
 	void *found;
 
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &in);
-	BSON_APPEND_ARRAY_BEGIN(&in, "$in", &list);
-	BSON_APPEND_UTF8(&list, "0", ORDER_CREATED);
-	BSON_APPEND_UTF8(&list, "1", ORDER_AWAITING_PAYMENT);
-	bson_append_array_end(&in, &list);
-	bson_append_document_end(filter, &in);
+	append_live(filter);
 	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &range);
 	BSON_APPEND_DATE_TIME(&range, "$gt", after);
 	BSON_APPEND_DATE_TIME(&range, "$lte", until);

@@ -13,7 +13,8 @@
  *   created ---------> awaiting:payment ------> complete
  *      |  stuff:updated      |  payment:created    |
  *      +---------------------+---------------------+--> cancelled
- *       expired, by-buyer, removed, payment-failed  payment-failed
+ *       expired, by-buyer, removed, banned,         payment-failed
+ *       payment-failed
  *
  * A complete order whose money was given back is refunded: payment:refunded.
  *
@@ -31,6 +32,7 @@
 #define ORDER_BY_BUYER "by-buyer"
 #define ORDER_PAYMENT_FAILED "payment-failed"
 #define ORDER_REMOVED "removed"
+#define ORDER_BANNED "banned"
 
 struct order_stuff { /* as it was when BUY was clicked */
 	char id[ID_SIZE];
@@ -56,6 +58,7 @@ struct order {
 struct stuff_copy {
 	struct head head;
 	const char *title, *status;
+	const char *hidden; /* its seller is banned or gone; else NULL */
 	int64_t price;
 	char user_id[ID_SIZE];
 };
@@ -83,6 +86,10 @@ const struct fail *order_find(struct context *cx, const char *user_id,
 /* The order that holds or bought a listing; 404 when none does. */
 const struct fail *order_of_stuff(struct context *cx, const char *stuff_id,
 				  struct order *ret);
+
+/* Ends the open orders of the user that the event is on. */
+const struct fail *orders_end_of(struct context *cx, void *none,
+				 const void *event);
 
 /* store_decide functions; see store_change().  order_cancel() takes the struct
  * user who asks, order_expire() and order_drop() nothing, the others the

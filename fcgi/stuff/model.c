@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+#include "failpoint.h"
+#include "standing.h"
+
+#define BATCH 100 /* of a seller's listings at once */
+
 static const struct field fields[] = {
 	STORE_HEAD(struct stuff),
 	FIELD(struct stuff, title, "title", FIELD_TEXT),
@@ -16,6 +21,9 @@ static const struct field fields[] = {
 	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, status, "status", FIELD_TEXT),
 	FIELD(struct stuff, file, "file", FIELD_TEXT),
+	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT, .flags = FIELD_OMIT),
+	FIELD(struct stuff, seller_rev, "sellerRev", FIELD_INT,
+	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
 	{0},
 };
@@ -51,31 +59,6 @@ const struct kind stuff_kind = {
 	.indexes = indexes,
 };
 
-/* A regular expression that finds text literally (PCRE, in any case). */
-static const char *
-literally(struct arena *a, const char *text)
-{
-	char *out = arena_alloc(a, 2 * strlen(text) + 1), *p = out;
-
-	for (; *text != '\0'; text++) {
-		if (strchr("\\^$.|?*+()[]{}-", *text) != NULL)
-			*p++ = '\\';
-		*p++ = *text;
-	}
-	return out;
-}
-
-static void
-append_regex(bson_t *list, const char *number, const char *name,
-	     const char *pattern)
-{
-	bson_t one;
-
-	BSON_APPEND_DOCUMENT_BEGIN(list, number, &one);
-	BSON_APPEND_REGEX(&one, name, pattern, "i");
-	bson_append_document_end(list, &one);
-}
-
 const struct fail *
 stuff_find(struct context *cx, const struct stuff_search *search,
 	   struct stuff **ret, size_t *ret_count)
@@ -94,6 +77,11 @@ stuff_find(struct context *cx, const struct stuff_search *search,
 		bson_append_array_end(&inner, &list);
 		bson_append_document_end(filter, &inner);
 	}
+	if (!search->hidden_too) {
+		BSON_APPEND_DOCUMENT_BEGIN(filter, "hidden", &inner);
+		BSON_APPEND_BOOL(&inner, "$exists", false);
+		bson_append_document_end(filter, &inner);
+	}
 	if (*search->seller != '\0') {
 		bson_oid_init_from_string(&seller, search->seller);
 		BSON_APPEND_OID(filter, "userId", &seller);
@@ -106,11 +94,10 @@ stuff_find(struct context *cx, const struct stuff_search *search,
 		bson_append_document_end(filter, &inner);
 	}
 	if (search->text != NULL) {
-		const char *pattern = literally(cx->arena, search->text);
-
 		BSON_APPEND_ARRAY_BEGIN(filter, "$or", &list);
-		append_regex(&list, "0", "title", pattern);
-		append_regex(&list, "1", "description", pattern);
+		store_append_search(cx, &list, "0", "title", search->text);
+		store_append_search(cx, &list, "1", "description",
+				    search->text);
 		bson_append_array_end(filter, &list);
 	}
 	http_page_filter(search->page, filter);
@@ -184,6 +171,99 @@ check_there(struct context *cx, const struct stuff *s)
 }
 
 /*
+ * Makes a listing what its seller's standing says.  The standing is read after
+ * the listing, and what it was is kept in it, so that of two that do this at
+ * once, before and after an unban, the later one wins.
+ */
+static const struct fail *
+follow(struct context *cx, struct stuff *s)
+{
+	struct standing seller;
+
+	TRY(standing_get(cx, s->user_id, &seller));
+	s->seller_rev = seller.head.rev;
+	s->hidden = is(s, STUFF_AVAILABLE) || is(s, STUFF_RESERVED)
+			    ? seller.state
+			    : NULL;
+	if (is(s, STUFF_AVAILABLE) && s->hidden != NULL &&
+	    strcmp(s->hidden, STANDING_ERASED) == 0)
+		s->status = STUFF_REMOVED;
+	return NULL;
+}
+
+/* A store_decide function; arg is not used. */
+static const struct fail *
+follow_seller(struct context *cx, void *rec, const void *arg)
+{
+	struct stuff *s = rec;
+	int64_t seen = s->seller_rev;
+
+	(void)arg;
+	if (!is(s, STUFF_AVAILABLE) && !is(s, STUFF_RESERVED))
+		return STORE_KEEP;
+	TRY(follow(cx, s));
+	return s->seller_rev == seen ? STORE_KEEP : NULL;
+}
+
+const struct fail *
+stuff_check_seller(struct context *cx, struct stuff *stuff)
+{
+	if (GUARD_OFF("look-again"))
+		return NULL;
+	return store_change(cx, &stuff_kind, stuff->head.id, follow_seller,
+			    NULL, stuff);
+}
+
+/* The next unsold listings of a user, by id, behind one. */
+static const struct fail *
+unsold_of(struct context *cx, const char *user_id, const char *behind,
+	  struct stuff **ret, size_t *ret_count)
+{
+	bson_t *filter = bson_new(), inner, list;
+	bson_oid_t oid;
+	void *found;
+
+	bson_oid_init_from_string(&oid, user_id);
+	BSON_APPEND_OID(filter, "userId", &oid);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &inner);
+	BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &list);
+	BSON_APPEND_UTF8(&list, "0", STUFF_AVAILABLE);
+	BSON_APPEND_UTF8(&list, "1", STUFF_RESERVED);
+	bson_append_array_end(&inner, &list);
+	bson_append_document_end(filter, &inner);
+	if (*behind != '\0') {
+		bson_oid_init_from_string(&oid, behind);
+		BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &inner);
+		BSON_APPEND_OID(&inner, "$gt", &oid);
+		bson_append_document_end(filter, &inner);
+	}
+	TRY(store_find(cx, &stuff_kind, filter, "_id", BATCH, &found,
+		       ret_count));
+	*ret = found;
+	return NULL;
+}
+
+const struct fail *
+stuff_follow_seller(struct context *cx, void *none, const void *arg)
+{
+	const struct event *event = arg;
+	char last[ID_SIZE] = "";
+	struct stuff *found, s;
+	size_t n;
+
+	(void)none;
+	do {
+		TRY(unsold_of(cx, event->subject, last, &found, &n));
+		for (size_t i = 0; i < n; i++) {
+			memcpy(last, found[i].head.id, ID_SIZE);
+			TRY(store_change(cx, &stuff_kind, last, follow_seller,
+					 NULL, &s));
+		}
+	} while (n == BATCH);
+	return NULL;
+}
+
+/*
  * Several orders for one listing have no common line of versions.  But orders
  * lets one in only when those before it are cancelled.  So of two that are
  * heard of, one has ended, and its cancellation is on the way: of the holder,
@@ -233,7 +313,7 @@ stuff_release(struct context *cx, void *rec, const void *arg)
 		*s->other_id = '\0';
 	else
 		return STORE_KEEP;
-	return NULL;
+	return follow(cx, s);
 }
 
 const struct fail *
@@ -248,6 +328,7 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	if (strcmp(s->order_id, event->subject) != 0 || is(s, STUFF_SOLD))
 		return STORE_KEEP;
 	s->status = STUFF_SOLD;
+	s->hidden = NULL;
 	return NULL;
 }
 
@@ -268,5 +349,5 @@ stuff_take_back(struct context *cx, void *rec, const void *arg)
 		s->status = STUFF_REMOVED;
 		*s->order_id = '\0';
 	}
-	return NULL;
+	return follow(cx, s);
 }

@@ -23,6 +23,11 @@ struct stuff {
 	char other_id[ID_SIZE]; /* see stuff_reserve() */
 	const char *status;
 	const char *file; /* none yet: shown as null */
+	/* Its seller's state, banned or erased, while it is unsold: nobody but
+	 * admins finds it, nobody can buy it.  And what that is known from:
+	 * rev of the seller's struct standing. */
+	const char *hidden;
+	int64_t seller_rev;
 	int64_t created_at;
 };
 
@@ -35,6 +40,7 @@ struct stuff_search {
 	const char *text;
 	int64_t min, max; /* price in cents; max -1: no bound */
 	const char *seller, *status;
+	bool hidden_too;
 	const struct page *page;
 };
 
@@ -55,6 +61,13 @@ struct stuff_edit {
 	const struct user *user;
 	int64_t seen;
 };
+
+/* After an insert: what was heard of its seller in between counts. */
+const struct fail *stuff_check_seller(struct context *cx, struct stuff *stuff);
+
+/* Brings all unsold listings of the user that the event is on up to date. */
+const struct fail *stuff_follow_seller(struct context *cx, void *none,
+				       const void *event);
 
 /* store_decide functions; see store_change().  The first takes a struct
  * stuff_edit, the second the struct user who asks, the others the event. */

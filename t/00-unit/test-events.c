@@ -15,7 +15,7 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\"}"
+	"\"status\":\"reserved\",\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
 	"\"userId\":\"" ID2 "\",\"expiresAt\":\"2026-01-31T09:00:00.000Z\","   \
@@ -28,7 +28,7 @@
 	"{\"userId\":\"" ID1 "\",\"letter\":\"lapsing\",\"orderId\":\"" ID2 \
 	"\",\"title\":\"Notes\",\"amount\":500,"                            \
 	"\"at\":\"2026-01-31T09:00:00.000Z\"}"
-#define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\"}"
+#define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\",\"validAfter\":7}"
 #define EXPIRATION "{\"orderId\":\"" ID1 "\"}"
 
 /* A full record for each row of events.def, by its channel. */
@@ -38,6 +38,7 @@ static const struct {
 } rows[] = {
 	{EVENT_USER_BANNED, "user:banned", "user", USER},
 	{EVENT_USER_UNBANNED, "user:unbanned", "user", USER},
+	{EVENT_USER_ERASED, "user:erased", "user", USER},
 	{EVENT_STUFF_CREATED, "stuff:created", "stuff", STUFF},
 	{EVENT_STUFF_UPDATED, "stuff:updated", "stuff", STUFF},
 	{EVENT_STUFF_REMOVED, "stuff:removed", "stuff", STUFF},
@@ -120,6 +121,7 @@ check_stuff(const struct stuff_event *e)
 	TAP_STRING(e->user_id, ID2);
 	TAP_STRING(e->order_id, ID3);
 	TAP_STRING(e->status, "reserved");
+	TAP_STRING(e->hidden, "banned");
 }
 
 static void
@@ -150,6 +152,7 @@ check_user(const struct user_event *e)
 {
 	TAP_STRING(e->id, ID1);
 	TAP_STRING(e->reason, "spam");
+	TAP_INT(e->valid_after, 7);
 }
 
 static void
@@ -342,7 +345,8 @@ test_channel_mismatch(void)
 static bool
 is_required(const char *family, const char *name)
 {
-	static const char *const optional[] = {"reason", "orderId", "listing"};
+	static const char *const optional[] = {"reason", "orderId", "hidden",
+					       "validAfter", "listing"};
 
 	if (strcmp(family, "mail") == 0)
 		return strstr("userId letter orderId", name) != NULL;

@@ -82,7 +82,8 @@ static void
 keep_id(char *to, const struct answer *a)
 {
 	TAP_INT(a->status, 201);
-	snprintf(to, ID_SIZE, "%s", a->status == 201 ? answer_text(a, "id") : "");
+	snprintf(to, ID_SIZE, "%s",
+		 a->status == 201 ? answer_text(a, "id") : "");
 }
 
 static void
@@ -163,12 +164,12 @@ holder(void)
 	id_new(id);
 	order = text("{\"_id\":{\"$oid\":\"%s\"},\"status\":\"created\","
 		     "\"userId\":{\"$oid\":\"%s\"},\"stuff\":{\"id\":{\"$oid\":"
-		     "\"%s\"},\"title\":\"Notes\",\"price\":800},\"expiresAt\":"
-		     LATER ",\"rev\":1,\"version\":0}",
+		     "\"%s\"},\"title\":\"Notes\",\"price\":800},"
+		     "\"expiresAt\":" LATER ",\"rev\":1,\"version\":0}",
 		     id, buyer.id, reserved);
 	copy = text("{\"_id\":{\"$oid\":\"%s\"},\"status\":\"created\","
-		    "\"userId\":{\"$oid\":\"%s\"},\"price\":800,\"expiresAt\":"
-		    LATER ",\"rev\":1,\"version\":0}",
+		    "\"userId\":{\"$oid\":\"%s\"},\"price\":800,"
+		    "\"expiresAt\":" LATER ",\"rev\":1,\"version\":0}",
 		    id, buyer.id);
 	db_insert("orders", "orders", order);
 	db_insert("payments", "orders", copy);
@@ -273,10 +274,29 @@ change_or_check(int i, void *arg)
 	}
 }
 
+/* So many that some time goes by while they are read. */
+static void
+add_users(int n)
+{
+	char *command = NULL;
+	size_t len;
+	FILE *f = open_memstream(&command, &len);
+
+	fprintf(f, "{\"insert\":\"users\",\"documents\":[");
+	for (int i = 0; i < n; i++)
+		fprintf(f, "%s{\"_id\":\"crowd-%05d\"}", i ? "," : "", i);
+	fprintf(f, "]}");
+	fclose(f);
+	db_command("auth", command);
+	free(command);
+}
+
 static void
 no_rest(void)
 {
+	add_users(5000);
 	together(4, change_or_check, NULL);
+	db_delete("auth", "users", "{\"_id\":{\"$gte\":\"crowd-\"}}");
 	expect("", NULL);
 }
 

@@ -11,8 +11,8 @@
 
 #define ANSWER_MAX 3000 /* ms, whatever is down */
 
-static const char *const services[] = {"auth", "stuff", "orders",
-				       "expiration", "payments"};
+static const char *const services[] = {"auth", "stuff", "orders", "expiration",
+				       "payments"};
 #define SERVICES (sizeof(services) / sizeof(services[0]))
 
 /* How it is started when it was killed.  A payment whose process died belongs
@@ -34,7 +34,7 @@ order_ends(const struct buyer *b, const char *order_id, const char *reason,
 	free(path);
 }
 
-/* --- the bus ------------------------------------------------------------------ */
+/* --- the bus --- */
 
 static void
 bus_absent_at_boot(void)
@@ -101,7 +101,7 @@ bus_killed(void)
 	trade_while(kill_bus);
 }
 
-/* --- services ------------------------------------------------------------------ */
+/* --- services --- */
 
 static void
 kill_services(void)
@@ -122,7 +122,7 @@ services_killed(void)
 	trade_while(kill_services);
 }
 
-/* --- deadlines ------------------------------------------------------------------ */
+/* --- deadlines --- */
 
 static void
 redis_away(void)
@@ -190,7 +190,7 @@ expiration_away(void)
 	free(two);
 }
 
-/* --- the database ------------------------------------------------------------- */
+/* --- the database --- */
 
 static struct buyer seller_of_all;
 static char *stuff_of_all, *order_of_all;
@@ -199,16 +199,16 @@ static void
 ask_without_database(int i, void *arg)
 {
 	static const char *const paths[][2] = {
-		{"stuff", "/api/stuff"},    {"stuff", "/api/stuff/%s"},
-		{"orders", "/api/orders"},  {"orders", "/api/orders/%s"},
-		{"stuff", "POST"},	    {"orders", "POST"},
-		{"payments", "POST"},	    {"payments", "/api/payments/%s"},
-		{"auth", "signin"},	    {"auth", "signup"},
+		{"stuff", "/api/stuff"},   {"stuff", "/api/stuff/%s"},
+		{"orders", "/api/orders"}, {"orders", "/api/orders/%s"},
+		{"stuff", "POST"},	   {"orders", "POST"},
+		{"payments", "POST"},	   {"payments", "/api/payments/%s"},
+		{"auth", "signin"},	   {"auth", "signup"},
 	};
 	const char *service = paths[i % 10][0], *what = paths[i % 10][1];
 	struct student *s = student_new();
 	char *auth = text("Authorization: Bearer %s", seller_of_all.token);
-	char *path = *what == '/'	       ? strdup(what)
+	char *path = *what == '/' ? strdup(what)
 		     : strcmp(service, "auth") == 0
 			     ? text("/api/users/%s", what)
 			     : text("/api/%s", service);
@@ -244,7 +244,8 @@ ask_without_database(int i, void *arg)
 			(const char *[]){auth, NULL});
 		if (a->status != 503 || a->ms >= ANSWER_MAX) {
 			tap_note("%s: %d after %lld ms: %s", path, a->status,
-				 (long long)a->ms, a->error ? a->error : a->body);
+				 (long long)a->ms,
+				 a->error ? a->error : a->body);
 			++*(atomic_int *)arg;
 		} else if (strcmp(a->body,
 				  "{\"errors\":[{\"message\":\"Failed to "
@@ -268,8 +269,9 @@ database_serves(void *arg)
 	snprintf(body, sizeof(body), "{\"stuffId\":\"%s\"}", stuff_of_all);
 	return fcgi_call("stuff", "GET", "/api/stuff", NULL, NULL)->status ==
 		       200 &&
-	       fcgi_call("payments", "GET", "/api/payments/0123456789abcdef"
-					    "01234567",
+	       fcgi_call("payments", "GET",
+			 "/api/payments/0123456789abcdef"
+			 "01234567",
 			 NULL, b->token)
 			       ->status == 404 &&
 	       fcgi_call("orders", "POST", "/api/orders", body, b->token)
@@ -287,8 +289,8 @@ database_stopped(void)
 	buyer_make(&buyer);
 	stuff_of_all = buyer_lists(&seller_of_all, 500);
 	CU_ASSERT(buyer_can_buy(stuff_of_all, 10000));
-	order_of_all = strdup(answer_text(buyer_buys(&buyer, stuff_of_all),
-					  "id"));
+	order_of_all =
+		strdup(answer_text(buyer_buys(&buyer, stuff_of_all), "id"));
 	TAP_INT(checker_run(20), 0);
 	stack_kill("mongo", "STOP");
 	together(20, ask_without_database, &wrong);
@@ -296,8 +298,7 @@ database_stopped(void)
 	stack_kill("mongo", "CONT");
 	began = clock_monotonic();
 	CU_ASSERT(eventually(5000, database_serves, &buyer));
-	tap_note("back after %lld ms",
-		 (long long)(clock_monotonic() - began));
+	tap_note("back after %lld ms", (long long)(clock_monotonic() - began));
 	TAP_INT(buyer_pays(&buyer, order_of_all, "pm_card_visa")->status, 201);
 	TAP_INT(checker_run(60), 0);
 	free(stuff_of_all);

@@ -6,8 +6,8 @@
 
 #include "flow.h"
 
-#define HELD                                                                   \
-	"The stuff is being checking out by someone else, please come back "   \
+#define HELD                                                                 \
+	"The stuff is being checking out by someone else, please come back " \
 	"later"
 
 static struct student *seller, *alice, *bob;
@@ -222,16 +222,18 @@ removed_and_edited(void)
 static void
 two_buyers(void)
 {
-	char *stuff = list_stuff(seller, 700), *order = buy(alice, stuff), *again;
-	const struct answer *a = askf(bob, "POST", "/api/orders",
-				      "{\"stuffId\":\"%s\"}", stuff);
+	char *stuff = list_stuff(seller, 700), *order = buy(alice, stuff),
+	     *again;
+	const struct answer *a =
+		askf(bob, "POST", "/api/orders", "{\"stuffId\":\"%s\"}", stuff);
 	const char *wait;
 
 	TAP_INT(a->status, 409);
 	TAP_STRING(a->body, "{\"errors\":[{\"message\":\"" HELD "\"}]}");
 	wait = answer_header(a, "Retry-After");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(wait);
-	CU_ASSERT(strtol(wait, NULL, 10) > 880 && strtol(wait, NULL, 10) <= 900);
+	CU_ASSERT(strtol(wait, NULL, 10) > 880 &&
+		  strtol(wait, NULL, 10) <= 900);
 	/* Asking again gets the same order, for no longer. */
 	again = buy(alice, stuff);
 	TAP_STRING(again, order);
@@ -249,8 +251,8 @@ static const struct answer *
 pay_with_key(struct student *s, const char *order_id, const char *token,
 	     const char *key)
 {
-	char *body = text("{\"orderId\":\"%s\",\"token\":\"%s\"}", order_id,
-			  token);
+	char *body =
+		text("{\"orderId\":\"%s\",\"token\":\"%s\"}", order_id, token);
 	char *header = text("Idempotency-Key: %s", key);
 	const struct answer *a = ask(s, "POST", "/api/payments", body,
 				     (const char *[]){header, NULL});
@@ -265,8 +267,8 @@ paid_again(void)
 {
 	char *stuff = list_stuff(seller, 700), *order = buy(alice, stuff);
 	char *body, id[ID_SIZE];
-	const struct answer *a = pay_with_key(alice, order, "pm_card_visa",
-					      "once");
+	const struct answer *a =
+		pay_with_key(alice, order, "pm_card_visa", "once");
 
 	TAP_INT(a->status, 201);
 	CU_ASSERT(order_becomes(alice, order, "complete"));
@@ -293,8 +295,8 @@ declined_again(void)
 {
 	char *stuff = list_stuff(seller, 700), *order = buy(alice, stuff);
 	char *body;
-	const struct answer *a = pay(alice, order,
-				     "pm_card_visa_chargeDeclined");
+	const struct answer *a =
+		pay(alice, order, "pm_card_visa_chargeDeclined");
 
 	TAP_INT(a->status, 402);
 	body = strdup(a->body);

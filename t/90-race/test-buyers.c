@@ -10,11 +10,11 @@
 
 #define BUYERS 64
 #define PAYERS 8
-#define HELD                                                                   \
-	"{\"errors\":[{\"message\":\"The stuff is being checking out by "      \
+#define HELD                                                              \
+	"{\"errors\":[{\"message\":\"The stuff is being checking out by " \
 	"someone else, please come back later\"}]}"
 
-/* --- 64 buyers of one listing --------------------------------------------------- */
+/* --- 64 buyers of one listing --- */
 
 static struct crowd {
 	struct buyer buyers[BUYERS];
@@ -61,7 +61,7 @@ static void
 one_of_many(void)
 {
 	struct crowd *c = &crowd;
-	int n = rounds(300);
+	int n = rounds(200);
 
 	for (int i = 0; i < BUYERS; i++)
 		buyer_make(&c->buyers[i]);
@@ -90,7 +90,7 @@ one_of_many(void)
 	TAP_INT(checker_run(30), 0);
 }
 
-/* --- payments of one order, at once ----------------------------------------------- */
+/* --- payments of one order, at once --- */
 
 struct payers {
 	const struct buyer *buyer;
@@ -143,12 +143,12 @@ pay_at_once(int n, bool two_cards)
 		snprintf(p.order, sizeof(p.order), "%s",
 			 answer_text(buyer_buys(p.buyer, c->stuff), "id"));
 		for (int j = 0; j < 2; j++)
-			p.tokens[j] = j == 1 && !two_cards
-					      ? strdup(p.tokens[0])
-					      : gateway_post(
-							"/v1/payment_methods",
-							"type=card&card[number]"
-							"=4242424242424242");
+			p.tokens[j] =
+				j == 1 && !two_cards
+					? strdup(p.tokens[0])
+					: gateway_post("/v1/payment_methods",
+						       "type=card&card[number]"
+						       "=4242424242424242");
 		CU_ASSERT(eventually(10000, is_known, p.order));
 		p.paid = p.refused = p.later = p.other = 0;
 		together(PAYERS, click_pay, &p);
@@ -169,7 +169,7 @@ paid_at_once(void)
 	TAP_INT(checker_run(30), 0);
 }
 
-/* --- the seller changes what is being bought ---------------------------------------- */
+/* --- the seller changes what is being bought --- */
 
 struct deal {
 	struct buyer seller;
@@ -224,7 +224,7 @@ seller_against_buyers(void)
 				     "{\"reason\":\"removed\"}"));
 }
 
-/* --- negative controls: without its guard, each of these breaks --------------------- */
+/* --- negative controls: without its guard, each of these breaks --- */
 
 static void
 edit(int i, void *arg)
@@ -270,8 +270,7 @@ slots_not_unique(void)
 	const char *said;
 
 	new_listing(c);
-	db_command("orders",
-		   "{\"dropIndexes\":\"orders\",\"index\":\"slot\"}");
+	db_command("orders", "{\"dropIndexes\":\"orders\",\"index\":\"slot\"}");
 	c->won = 0;
 	together(BUYERS, click_buy, c);
 	tap_note("%d orders of one listing", c->won);

@@ -30,8 +30,8 @@ buy_and_pay(int i, void *arg)
 	do {
 		a = buyer_pays(b, race.order[i], "pm_card_visa");
 	} while (a->status == 404);
-	if (a->status == 201 && strcmp(answer_text(a, "status"),
-				       "captured") == 0) {
+	if (a->status == 201 &&
+	    strcmp(answer_text(a, "status"), "captured") == 0) {
 		race.paid++;
 	} else if (a->status == 409) {
 		race.lapsed++;
@@ -124,7 +124,7 @@ captured_before_its_time(void)
 	TAP_INT(checker_run(30), 0);
 }
 
-/* --- Redis forgets ------------------------------------------------------------- */
+/* --- Redis forgets --- */
 
 /* Someone buys, and then Redis is emptied.  Is the order ended? */
 static bool
@@ -181,7 +181,7 @@ flushed_without_rebuild(void)
 	TAP_INT(checker_run(30), 0);
 }
 
-/* --- negative controls ----------------------------------------------------------- */
+/* --- negative controls --- */
 
 static void
 nobody_remembers(void)
@@ -191,8 +191,7 @@ nobody_remembers(void)
 					     "GUARDS_OFF=sweeper", NULL},
 			    (const char *[]){"restart", "orders", NULL}) == 0);
 	CU_ASSERT_FALSE(ends_after_flush(4500));
-	CU_ASSERT(breaks(checker_says(
-				 5, (const char *[]){"--late", "2", NULL}),
+	CU_ASSERT(breaks(checker_says(5, (const char *[]){"--late", "2", NULL}),
 			 "late"));
 	stack_restart("expiration", NULL);
 	stack_restart("orders", NULL);
@@ -236,8 +235,7 @@ main(int argc, char **argv)
 		 flushed_without_rebuild},
 		{"control: without either it is held for ever",
 		 nobody_remembers},
-		{"control: captured at once, money is kept",
-		 captures_at_once},
+		{"control: captured at once, money is kept", captures_at_once},
 		{"control: without an arbiter the ended order is complete",
 		 no_arbiter},
 		{0},

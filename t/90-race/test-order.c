@@ -34,7 +34,7 @@ dice(unsigned *state, unsigned sides)
 	return *state % sides;
 }
 
-/* --- services of the test's own, in its process ---------------------------------- */
+/* --- services of the test's own, in its process --- */
 
 static struct service orders = {.name = "orders"}, stuff = {.name = "stuff"};
 
@@ -72,7 +72,7 @@ open_services(void)
 	CU_ASSERT_PTR_NULL_FATAL(error);
 }
 
-/* --- histories --------------------------------------------------------------------- */
+/* --- histories --- */
 
 struct told {
 	enum event_type type;
@@ -128,12 +128,12 @@ tell(struct arena *a, enum event_type type, const char *subject,
 {
 	const char *id;
 
-	return (struct told){
-		type, event_write(a, type, subject, version,
-				  json_read(a, data, strlen(data)), &id)};
+	return (struct told){type, event_write(a, type, subject, version,
+					       json_read(a, data, strlen(data)),
+					       &id)};
 }
 
-/* --- one listing's own events, as orders hears them ------------------------------- */
+/* --- one listing's own events, as orders hears them --- */
 
 static atomic_int differing, endless, handed;
 
@@ -154,18 +154,18 @@ copy_history(struct arena *a, unsigned *state)
 	for (unsigned v = 1; v <= n; v++) {
 		bool last = v == n && removed;
 
-		told[v - 1] = tell(
-			a,
-			v == 1 ? EVENT_STUFF_CREATED
-			: last ? EVENT_STUFF_REMOVED
-			       : EVENT_STUFF_UPDATED,
-			id, v,
-			arena_printf(a,
-				     "{\"id\":\"%s\",\"title\":\"v%u\","
-				     "\"price\":%u,\"userId\":\"%s\","
-				     "\"orderId\":null,\"status\":\"%s\"}",
-				     id, v, v * 100, seller,
-				     last ? "removed" : "available"));
+		told[v - 1] =
+			tell(a,
+			     v == 1 ? EVENT_STUFF_CREATED
+			     : last ? EVENT_STUFF_REMOVED
+				    : EVENT_STUFF_UPDATED,
+			     id, v,
+			     arena_printf(a,
+					  "{\"id\":\"%s\",\"title\":\"v%u\","
+					  "\"price\":%u,\"userId\":\"%s\","
+					  "\"orderId\":null,\"status\":\"%s\"}",
+					  id, v, v * 100, seller,
+					  last ? "removed" : "available"));
 		put(&p, &told[v - 1], 1 + dice(state, COPIES_MAX));
 	}
 	handed += (int)p.count;
@@ -178,7 +178,7 @@ copy_history(struct arena *a, unsigned *state)
 		differing++;
 }
 
-/* --- the orders of one listing, as stuff hears them -------------------------------- */
+/* --- the orders of one listing, as stuff hears them --- */
 
 static void
 orders_history(struct arena *a, unsigned *state)
@@ -210,20 +210,19 @@ orders_history(struct arena *a, unsigned *state)
 		for (unsigned v = 1; v <= versions; v++) {
 			struct told *t = &told[i * 2 + v - 1];
 
-			*t = tell(
-				a,
-				v == 1	   ? EVENT_ORDER_CREATED
-				: complete ? EVENT_ORDER_COMPLETED
-					   : EVENT_ORDER_CANCELLED,
-				order, v,
-				arena_printf(
-					a,
-					"{\"id\":\"%s\",\"status\":\"x\","
-					"\"userId\":\"%s\",\"expiresAt\":"
-					"\"2038-01-01T00:00:00Z\",\"stuff\":{"
-					"\"id\":\"%s\",\"title\":\"Notes\","
-					"\"price\":100}}",
-					order, buyer, s.head.id));
+			*t = tell(a,
+				  v == 1     ? EVENT_ORDER_CREATED
+				  : complete ? EVENT_ORDER_COMPLETED
+					     : EVENT_ORDER_CANCELLED,
+				  order, v,
+				  arena_printf(
+					  a,
+					  "{\"id\":\"%s\",\"status\":\"x\","
+					  "\"userId\":\"%s\",\"expiresAt\":"
+					  "\"2038-01-01T00:00:00Z\",\"stuff\":{"
+					  "\"id\":\"%s\",\"title\":\"Notes\","
+					  "\"price\":100}}",
+					  order, buyer, s.head.id));
 			put(&p, t, 1 + dice(state, COPIES_MAX));
 		}
 	}
@@ -239,7 +238,7 @@ orders_history(struct arena *a, unsigned *state)
 		differing++;
 }
 
-/* --- many of them ------------------------------------------------------------------ */
+/* --- many of them --- */
 
 struct many {
 	int count; /* each thread's */

@@ -1,0 +1,77 @@
+/* handlers.h: what routes.c puts together; see its table.
+ * SPDX-License-Identifier: MIT */
+#ifndef AUTH_HANDLERS_H
+#define AUTH_HANDLERS_H
+
+#include "model.h"
+#include "session.h"
+
+/*
+ * The refresh token's cookie goes to auth alone: no other service is under its
+ * path.  The whole of /api/users and not just the refresh route, so that
+ * signing out ends the session although the access token ran out meanwhile,
+ * and a list of sessions can tell which one is this.  A storefront on / is
+ * under no path that spares the APIs: to refresh on the way it is to hand the
+ * browser on to a route below /api/users and back, or to keep a cookie of its
+ * own.  Not sent with requests that begin on other sites.
+ */
+#define REFRESH_COOKIE "__Secure-refresh"
+#define REFRESH_PATH "/api/users"
+
+/* routes.c.  The caller's account; 401 when it is gone, 403 when banned. */
+const struct fail *own_account(struct request *rq, struct account *ret);
+
+/* Is that the account's password?  *ret_right is false for an account that is
+ * not there (password NULL), after as long.  429 when it was tried too often;
+ * key is the address's that was typed. */
+const struct fail *try_password(struct request *rq, const char *key,
+				const struct account *account,
+				const char *password, bool *ret_right);
+
+/* Has the browser forget who is signed in. */
+void clear_cookies(struct request *rq);
+
+/* What an account is made of, for bodies that have it. */
+#define BODY_NAME(strukt, flags_)                                   \
+	FIELD(strukt, name, "name", FIELD_TEXT,                     \
+	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 100, \
+	      .msg = "Bad Name")
+#define BODY_NEW_PASSWORD(strukt, member, name_)                          \
+	FIELD(strukt, member, name_, FIELD_TEXT, .flags = FIELD_REQUIRED, \
+	      .min = 8, .max = 128, .msg = "Bad Password")
+/* Any password may be tried: what is too short is just wrong. */
+#define BODY_PASSWORD(strukt)                                 \
+	FIELD(strukt, password, "password", FIELD_TEXT,       \
+	      .flags = FIELD_REQUIRED, .min = 1, .max = 1024, \
+	      .msg = "Bad Password")
+
+/* admin.c: what admins do with accounts. */
+struct ban_body {
+	const char *reason;
+};
+struct user_search {
+	const char *q;
+	struct page page;
+};
+extern const struct field ban_body[], search_query[];
+const struct fail *search_users(struct request *rq);
+const struct fail *ban_user(struct request *rq);
+const struct fail *unban_user(struct request *rq);
+
+/* me.c: what users do with what is held on them. */
+struct name_body {
+	const char *name;
+};
+struct password_body {
+	const char *password, *new_password;
+};
+extern const struct field name_body[], password_body[], erase_body[];
+const struct fail *change_name(struct request *rq);
+const struct fail *change_password(struct request *rq);
+const struct fail *export_me(struct request *rq);
+const struct fail *erase_me(struct request *rq);
+const struct fail *list_sessions(struct request *rq);
+const struct fail *end_session(struct request *rq);
+const struct fail *end_other_sessions(struct request *rq);
+
+#endif

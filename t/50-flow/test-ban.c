@@ -1,0 +1,540 @@
+/* test-ban.c: a ban bites everywhere within two seconds, and an erased account
+ * leaves nothing open.
+ * SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "browser.h"
+#include "clock.h"
+#include "flow.h"
+#include "misuse.h"
+
+#define BITES 2000 /* ms */
+#define NOBODY "0123456789abcdef01234567"
+
+static struct browser *
+admin(void)
+{
+	static struct browser b;
+
+	if (*b.id == '\0') {
+		browser_new(&b);
+		browser_becomes_admin(&b);
+	}
+	return &b;
+}
+
+/* One request to each service, which all need a signed-in user. */
+static const struct call {
+	const char *service, *path;
+	int status; /* of a user in good standing */
+} calls[] = {
+	{"auth", "/api/users/sessions", 200},
+	{"stuff", "/api/stuff/" NOBODY, 404}, /* DELETE */
+	{"orders", "/api/orders", 200},
+	{"payments", "/api/payments/" NOBODY, 404},
+	/* Replicas of which each hears only some events. */
+	{"stuff-2", "/api/stuff/" NOBODY, 404},
+	{"orders-2", "/api/orders", 200},
+};
+#define CALLS (sizeof(calls) / sizeof(calls[0]))
+
+static int
+status_of(struct browser *b, const struct call *c)
+{
+	return browse(b, c->service,
+		      strncmp(c->service, "stuff", 5) == 0 ? "DELETE" : "GET",
+		      c->path, NULL)
+		->status;
+}
+
+static char *
+new_listing(struct browser *b)
+{
+	const struct answer *a = browse(b, "stuff", "POST", "/api/stuff",
+					"{\"title\":\"Notes\",\"price\":500}");
+
+	TAP_INT(a->status, 201);
+	return strdup(a->status == 201 ? answer_text(a, "id") : NOBODY);
+}
+
+static const struct answer *
+buys(struct browser *b, const char *stuff)
+{
+	char *body = text("{\"stuffId\":\"%s\"}", stuff);
+	const struct answer *a =
+		browse(b, "orders", "POST", "/api/orders", body);
+
+	free(body);
+	return a;
+}
+
+static char *
+new_order(struct browser *b, const char *stuff)
+{
+	const struct answer *a;
+
+	CU_ASSERT(buyer_can_buy(stuff, 10000));
+	a = buys(b, stuff);
+	TAP_INT(a->status, 201);
+	return strdup(a->status == 201 ? answer_text(a, "id") : NOBODY);
+}
+
+/* Polls until a document is there. */
+struct awaited {
+	const char *database, *collection, *filter;
+};
+
+static bool
+is_there(void *arg)
+{
+	const struct awaited *w = arg;
+
+	return db_count(w->database, w->collection, w->filter) == 1;
+}
+
+/* Waits until the record has these fields, given as a printf() of its id. */
+static void
+comes_to_be(const char *service, const char *collection, const char *id,
+	    const char *fields)
+{
+	char *filter = text("{\"_id\":{\"$oid\":\"%s\"},%s}", id, fields);
+	struct awaited w = {service, collection, filter};
+	bool so = eventually(10000, is_there, &w);
+
+	if (!so)
+		tap_note("not so: %s", filter);
+	CU_ASSERT_TRUE(so);
+	free(filter);
+}
+
+/* --- replicas
+ * ----------------------------------------------------------------- */
+
+static pid_t
+start_replica(const char *service)
+{
+	char socket[256], client[64], dev[512];
+	pid_t pid;
+
+	snprintf(socket, sizeof(socket), "%s/%s-2.sock", stack("RUN_DIR"),
+		 service);
+	snprintf(client, sizeof(client), "%s-2", service);
+	snprintf(dev, sizeof(dev), "%s/dev", getenv("top_srcdir"));
+	pid = fork();
+	if (pid == 0) {
+		setenv("DEV_STATE", stack("DEV_STATE"), 1);
+		setenv("FCGI_SOCKET", socket, 1);
+		setenv("NATS_CLIENT_ID", client, 1);
+		if (freopen("/dev/null", "w", stderr) != NULL)
+			execl(dev, "dev", "run", service, (char *)NULL);
+		_exit(127);
+	}
+	return pid;
+}
+
+static bool
+replica_is_up(void *arg)
+{
+	return fcgi_call(arg, "GET", "/readyz", NULL, NULL)->status == 200;
+}
+
+static void
+stop_replica(pid_t pid)
+{
+	kill(pid, SIGTERM);
+	waitpid(pid, NULL, 0);
+}
+
+/* --- a ban
+ * -------------------------------------------------------------------- */
+
+struct loop {
+	struct browser b;
+	const struct call *call;
+	int64_t refused_at; /* when it was, for good; 0: not yet */
+	int after;	    /* requests since then that were let in */
+};
+
+static atomic_bool over;
+
+static void
+keep_asking(int i, void *arg)
+{
+	struct loop *l = (struct loop *)arg + i;
+
+	while (!over) {
+		int status = status_of(&l->b, l->call);
+
+		if (status == 403 && l->refused_at == 0)
+			l->refused_at = clock_monotonic();
+		else if (status != 403 && l->refused_at != 0)
+			l->after++;
+		clock_sleep(5);
+	}
+}
+
+struct banning {
+	struct loop loops[CALLS];
+	int64_t banned_at;
+};
+
+static void
+ban_in_a_loop(int i, void *arg)
+{
+	struct banning *b = arg;
+
+	if (i < (int)CALLS) {
+		keep_asking(i, b->loops);
+		return;
+	}
+	clock_sleep(300); /* the loops run */
+	browser_bans(admin(), &b->loops[0].b);
+	b->banned_at = clock_monotonic();
+	for (int left = (int)CALLS; left > 0;) {
+		if (clock_monotonic() > b->banned_at + 20000)
+			break;
+		left = 0;
+		for (size_t j = 0; j < CALLS; j++)
+			left += status_of(&b->loops[j].b, &calls[j]) != 403;
+	}
+	clock_sleep(300);
+	over = true;
+}
+
+static void
+test_loop(void)
+{
+	static struct banning b;
+	struct browser user;
+	pid_t replicas[] = {start_replica("stuff"), start_replica("orders")};
+
+	CU_ASSERT(eventually(10000, replica_is_up, "stuff-2"));
+	CU_ASSERT(eventually(10000, replica_is_up, "orders-2"));
+	admin();
+	for (int round = 0; round < rounds(3); round++) {
+		browser_new(&user);
+		for (size_t i = 0; i < CALLS; i++) {
+			b.loops[i] =
+				(struct loop){.b = user, .call = &calls[i]};
+			TAP_INT(status_of(&user, &calls[i]), calls[i].status);
+		}
+		over = false;
+		together(CALLS + 1, ban_in_a_loop, &b);
+		for (size_t i = 0; i < CALLS; i++) {
+			int64_t ms = b.loops[i].refused_at - b.banned_at;
+
+			tap_note("%s: %lld ms", calls[i].service,
+				 (long long)ms);
+			CU_ASSERT(b.loops[i].refused_at != 0 && ms < BITES);
+			TAP_INT(b.loops[i].after, 0);
+		}
+	}
+	stop_replica(replicas[0]);
+	stop_replica(replicas[1]);
+}
+
+static void
+test_what_they_had(void)
+{
+	struct browser user, other, reader = {.agent = NULL};
+	char *listing, *wanted, *order, *path, *all;
+	const struct answer *a;
+
+	browser_new(&user);
+	browser_new(&other);
+	listing = new_listing(&user);
+	wanted = new_listing(&other);
+	order = new_order(&user, wanted);
+	CU_ASSERT(buyer_can_buy(listing, 10000));
+	path = text("/api/stuff/%s", listing);
+	all = text("/api/stuff?seller=%s", user.id);
+
+	browser_bans(admin(), &user);
+	comes_to_be("orders", "orders", order,
+		    "\"status\":\"cancelled\",\"reason\":\"banned\"");
+	comes_to_be("stuff", "stuff", wanted, "\"status\":\"available\"");
+	comes_to_be("stuff", "stuff", listing, "\"hidden\":\"banned\"");
+	comes_to_be("orders", "stuff", listing, "\"hidden\":\"banned\"");
+	EXPECT(browse(&reader, "stuff", "GET", path, NULL), 404);
+	a = browse(&reader, "stuff", "GET", all, NULL);
+	TAP_STRING(a->body, "[]");
+	EXPECT(buys(&other, listing), 404);
+	TAP_STRING(answer_text(browse(admin(), "stuff", "GET", path, NULL),
+			       "hidden"),
+		   "banned");
+	a = browse(admin(), "stuff", "GET", all, NULL);
+	TAP_INT(json_object_array_length(a->json), 1);
+	/* Where nobody need be signed in, they are nobody. */
+	TAP_STRING(browse(&user, "auth", "GET", "/api/users/currentuser", NULL)
+			   ->body,
+		   "{\"currentUser\":null}");
+
+	browser_unbans(admin(), &user);
+	comes_to_be("orders", "stuff", listing,
+		    "\"hidden\":{\"$exists\":false}");
+	EXPECT(browse(&reader, "stuff", "GET", path, NULL), 200);
+	EXPECT(buys(&other, listing), 201);
+	/* The old token stays void, a new one is good at once. */
+	EXPECT(browse(&user, "orders", "GET", "/api/orders", NULL), 401);
+	EXPECT(browser_signs_in(&user, BROWSER_PASSWORD), 200);
+	a = browse(&user, "orders", "GET", "/api/orders", NULL);
+	TAP_STRING(answer_text(a, "0.reason"), "banned");
+	TAP_INT(checker_run(30), 0);
+	free(listing);
+	free(wanted);
+	free(order);
+	free(path);
+	free(all);
+}
+
+/* A hold that somebody has on a banned seller's listing is theirs; sold, it
+ * is to be seen again, and freed, hidden. */
+static void
+test_reserved(void)
+{
+	struct browser seller, buyer;
+	char *sold, *freed, *order, *path;
+
+	browser_new(&seller);
+	browser_new(&buyer);
+	sold = new_listing(&seller);
+	freed = new_listing(&seller);
+	order = new_order(&buyer, freed);
+	path = text("/api/orders/%s", order);
+	free(order);
+	order = new_order(&buyer, sold);
+	browser_bans(admin(), &seller);
+	comes_to_be("stuff", "stuff", sold,
+		    "\"hidden\":\"banned\",\"status\":\"reserved\"");
+	free(freed);
+	freed = strdup(answer_text(browse(&buyer, "orders", "GET", path, NULL),
+				   "stuff.id"));
+	EXPECT(browse(&buyer, "orders", "DELETE", path, NULL), 204);
+	comes_to_be("stuff", "stuff", freed,
+		    "\"hidden\":\"banned\",\"status\":\"available\"");
+	free(path);
+	path = text("{\"orderId\":\"%s\",\"token\":\"pm_card_visa\"}", order);
+	EXPECT(browse(&buyer, "payments", "POST", "/api/payments", path), 201);
+	comes_to_be("stuff", "stuff", sold,
+		    "\"hidden\":{\"$exists\":false},\"status\":\"sold\"");
+	free(sold);
+	free(freed);
+	free(order);
+	free(path);
+}
+
+/* --- the moment of the ban
+ * ---------------------------------------------------- */
+
+struct moment {
+	struct browser user, other;
+	char *wanted;
+	char listing[ID_SIZE], order[ID_SIZE];
+};
+
+/* Let in while in good standing, and banned before anything is saved. */
+static void
+do_at_once(int i, void *arg)
+{
+	struct moment *m = arg;
+	struct browser user = m->user;
+	const struct answer *a;
+
+	if (i == 0) {
+		a = browse(&user, "stuff", "POST", "/api/stuff",
+			   "{\"title\":\"Late\",\"price\":500}");
+		if (a->status == 201)
+			snprintf(m->listing, ID_SIZE, "%s",
+				 answer_text(a, "id"));
+	} else if (i == 1) {
+		buys(&user, m->wanted);
+	} else {
+		clock_sleep(300);
+		browser_bans(admin(), &user);
+	}
+}
+
+/* Both services hold what they let in for long enough; guards_off as well. */
+static void
+act_at_the_moment(struct moment *m, const char *guards_off)
+{
+	const char *slow[] = {"FAILPOINTS=admitted=sleep:2500", guards_off,
+			      NULL};
+
+	admin();
+	memset(m, 0, sizeof(*m));
+	browser_new(&m->user);
+	browser_new(&m->other);
+	m->wanted = new_listing(&m->other);
+	CU_ASSERT(buyer_can_buy(m->wanted, 10000));
+	stack_dev(slow, (const char *[]){"restart", "stuff", NULL});
+	stack_dev(slow, (const char *[]){"restart", "orders", NULL});
+	together(3, do_at_once, m);
+	stack_restart("stuff", NULL);
+	stack_restart("orders", NULL);
+	CU_ASSERT(*m->listing != '\0');
+}
+
+static int64_t
+open_orders(const struct moment *m)
+{
+	char *filter = text("{\"userId\":{\"$oid\":\"%s\"},\"status\":{\"$ne\":"
+			    "\"cancelled\"}}",
+			    m->user.id);
+	int64_t n = db_count("orders", "orders", filter);
+
+	free(filter);
+	return n;
+}
+
+static void
+test_moment(void)
+{
+	struct moment m;
+	char *filter;
+
+	need_failpoints();
+	act_at_the_moment(&m, NULL);
+	comes_to_be("stuff", "stuff", m.listing, "\"hidden\":\"banned\"");
+	filter = text("{\"userId\":{\"$oid\":\"%s\"},\"reason\":\"banned\"}",
+		      m.user.id);
+	TAP_INT(db_count("orders", "orders", filter), 1);
+	TAP_INT(open_orders(&m), 0);
+	free(filter);
+	free(m.wanted);
+}
+
+static void
+test_moment_unguarded(void)
+{
+	struct moment m;
+	char *filter;
+
+	act_at_the_moment(&m, "GUARDS_OFF=look-again");
+	filter = text("{\"_id\":{\"$oid\":\"%s\"},\"hidden\":{\"$exists\":"
+		      "false}}",
+		      m.listing);
+	TAP_INT(db_count("stuff", "stuff", filter), 1);
+	TAP_INT(open_orders(&m), 1);
+	free(filter);
+	free(m.wanted);
+}
+
+/* --- without the bus
+ * ---------------------------------------------------------- */
+
+static void
+test_bus_away(void)
+{
+	struct browser user;
+
+	admin();
+	browser_new(&user);
+	stack_kill("nats", "KILL");
+	browser_bans(admin(), &user);
+	EXPECT(browser_refreshes(&user), 401);
+	EXPECT(browser_signs_in(&user, BROWSER_PASSWORD), 403);
+	EXPECT(browse(&user, "auth", "GET", "/api/users/me/export", NULL), 403);
+	/* The others don't know yet, but for the token's life. */
+	EXPECT(browse(&user, "orders", "GET", "/api/orders", NULL), 200);
+	stack_start("nats", NULL);
+	comes_to_be("orders", "standings", user.id, "\"state\":\"banned\"");
+	comes_to_be("payments", "standings", user.id, "\"state\":\"banned\"");
+	/* And after a restart, from the first request on. */
+	stack_restart("orders", NULL);
+	EXPECT(browse(&user, "orders", "GET", "/api/orders", NULL), 403);
+}
+
+static void
+test_unguarded(void)
+{
+	struct browser user;
+
+	browser_new(&user);
+	stack_restart("orders", "GUARDS_OFF=standing");
+	browser_bans(admin(), &user);
+	comes_to_be("orders", "standings", user.id, "\"state\":\"banned\"");
+	clock_sleep(BITES);
+	EXPECT(browse(&user, "orders", "GET", "/api/orders", NULL), 200);
+	stack_restart("orders", NULL);
+	EXPECT(browse(&user, "orders", "GET", "/api/orders", NULL), 403);
+}
+
+/* --- an erased account
+ * -------------------------------------------------------- */
+
+static void
+test_erased(void)
+{
+	struct browser user, other;
+	char *listing, *held, *sold, *wanted, *order, *holding, *path;
+
+	browser_new(&user);
+	browser_new(&other);
+	listing = new_listing(&user);
+	held = new_listing(&user);
+	sold = new_listing(&user);
+	wanted = new_listing(&other);
+	order = new_order(&other, sold);
+	path = text("{\"orderId\":\"%s\",\"token\":\"pm_card_visa\"}", order);
+	EXPECT(browse(&other, "payments", "POST", "/api/payments", path), 201);
+	comes_to_be("stuff", "stuff", sold, "\"status\":\"sold\"");
+	holding = new_order(&other, held);
+	comes_to_be("stuff", "stuff", held, "\"status\":\"reserved\"");
+	free(order);
+	order = new_order(&user, wanted);
+
+	EXPECT(browse(&user, "auth", "DELETE", "/api/users/me",
+		      "{\"password\":\"" BROWSER_PASSWORD "\"}"),
+	       204);
+	comes_to_be("stuff", "stuff", listing, "\"status\":\"removed\"");
+	comes_to_be("orders", "orders", order,
+		    "\"status\":\"cancelled\",\"reason\":\"by-buyer\"");
+	comes_to_be("stuff", "stuff", held,
+		    "\"status\":\"reserved\",\"hidden\":\"erased\"");
+	free(path);
+	path = text("/api/orders/%s", holding);
+	EXPECT(browse(&other, "orders", "DELETE", path, NULL), 204);
+	comes_to_be("stuff", "stuff", held, "\"status\":\"removed\"");
+	/* The books stay. */
+	free(path);
+	path = text("/api/stuff/%s", sold);
+	TAP_STRING(answer_text(browse(&other, "stuff", "GET", path, NULL),
+			       "userId"),
+		   user.id);
+	TAP_INT(checker_run(30), 0);
+	free(listing);
+	free(held);
+	free(sold);
+	free(wanted);
+	free(order);
+	free(holding);
+	free(path);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct tap_test tests[] = {
+		{"refused within 2 s by every service and replica", test_loop},
+		{"orders are cancelled, listings hidden, and restored",
+		 test_what_they_had},
+		{"what others hold of a banned seller", test_reserved},
+		{"a listing and a BUY at the moment of the ban", test_moment},
+		{"control: not looked at again", test_moment_unguarded},
+		{"with the bus away", test_bus_away},
+		{"control: nobody asks for the standing", test_unguarded},
+		{"an erased account leaves nothing open", test_erased},
+		{0},
+	};
+
+	need_failpoints();
+	stack_up(NULL);
+	return tap_run(argc, argv, tests);
+}
