@@ -16,6 +16,7 @@
 #define SWEEP_EVERY 10000 /* ms */
 #define SWEEP_LIMIT 1000  /* records of one kind in one sweep */
 #define REFUSED_WAIT 100  /* ms, before it is tried again */
+#define CLOSE_WAIT 2000	  /* ms for what is queued at the end */
 
 struct item {
 	const struct kind *kind;
@@ -31,6 +32,7 @@ struct outbox {
 	size_t first, count;
 	bool missed; /* the queue was full: sweep */
 	bool stopping;
+	int64_t stop_by; /* on the monotonic clock: nothing is sent after */
 };
 
 /* The events of one record, on their way. */
@@ -132,7 +134,8 @@ run(void *closure)
 	size_t n;
 
 	pthread_mutex_lock(&o->lock);
-	while (!o->stopping || (o->count > 0 && sent)) {
+	while (!o->stopping ||
+	       (o->count > 0 && sent && clock_monotonic() < o->stop_by)) {
 		/* What was saved while the bus was away is found at once when
 		 * it is back. */
 		bool now_connected = bus_connected(o->service->bus);
@@ -219,6 +222,7 @@ outbox_close(struct outbox *o)
 		return;
 	pthread_mutex_lock(&o->lock);
 	o->stopping = true;
+	o->stop_by = clock_monotonic() + CLOSE_WAIT;
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 	pthread_join(o->thread, NULL);

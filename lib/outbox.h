@@ -18,7 +18,8 @@ struct outbox *outbox_open(const struct service *service);
 /* Never waits.  A full queue is no loss: the next look finds the record. */
 void outbox_wake(struct outbox *o, const struct kind *kind, const char *id);
 
-/* Sends what is queued, if the bus is there, and ends.  NULL is accepted. */
+/* Sends what is queued, if the bus is there, for 2 s at most: the rest is found
+ * at the next start.  NULL is accepted. */
 void outbox_close(struct outbox *o);
 
 #endif

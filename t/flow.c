@@ -308,21 +308,33 @@ breaks_only(const char *said, const char *rules)
 
 /* --- servers --- */
 
+static pthread_key_t mongo_key; /* a client for each thread */
+
+static void
+disconnect_mongo(void *client)
+{
+	mongoc_client_destroy(client);
+}
+
+static void
+prepare_mongo(void)
+{
+	mongoc_init();
+	pthread_key_create(&mongo_key, disconnect_mongo);
+}
+
 static mongoc_client_t *
 connect_mongo(void)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static _Thread_local mongoc_client_t *client;
-	static bool ready;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	mongoc_client_t *client;
 
-	pthread_mutex_lock(&lock);
-	if (!ready)
-		mongoc_init();
-	ready = true;
-	pthread_mutex_unlock(&lock);
+	pthread_once(&once, prepare_mongo);
+	client = pthread_getspecific(mongo_key);
 	if (client == NULL) {
 		client = mongoc_client_new(stack("MONGO_URI"));
 		mongoc_client_set_error_api(client, 2);
+		pthread_setspecific(mongo_key, client);
 	}
 	return client;
 }

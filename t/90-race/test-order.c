@@ -139,11 +139,11 @@ static atomic_int differing, endless, handed;
 
 /* Makes a history, delivers it, and looks whether the copy is the last one. */
 static void
-copy_history(struct arena *a, unsigned *state)
+copy_history(struct context *cx, unsigned *state)
 {
 	struct told told[VERSIONS_MAX];
 	struct pile p = {.count = 0};
-	struct context cx = {.service = &orders, .arena = a};
+	struct arena *a = cx->arena;
 	struct stuff_copy copy;
 	unsigned n = 1 + dice(state, VERSIONS_MAX);
 	bool removed = n > 1 && dice(state, 2) == 0;
@@ -171,7 +171,7 @@ copy_history(struct arena *a, unsigned *state)
 	handed += (int)p.count;
 	if (!deliver(&orders, &p, state))
 		endless++;
-	else if (store_get(&cx, &stuff_copy_kind, id, &copy) != NULL ||
+	else if (store_get(cx, &stuff_copy_kind, id, &copy) != NULL ||
 		 copy.price != n * 100 ||
 		 strcmp(copy.title, arena_printf(a, "v%u", n)) != 0 ||
 		 strcmp(copy.status, removed ? "removed" : "available") != 0)
@@ -181,11 +181,11 @@ copy_history(struct arena *a, unsigned *state)
 /* --- the orders of one listing, as stuff hears them --- */
 
 static void
-orders_history(struct arena *a, unsigned *state)
+orders_history(struct context *cx, unsigned *state)
 {
 	struct told told[ORDERS_MAX * 2];
 	struct pile p = {.count = 0};
-	struct context cx = {.service = &stuff, .arena = a};
+	struct arena *a = cx->arena;
 	struct stuff s = {.title = "Notes",
 			  .description = "",
 			  .price = 100,
@@ -196,7 +196,7 @@ orders_history(struct arena *a, unsigned *state)
 
 	id_new(buyer);
 	memcpy(s.user_id, buyer, ID_SIZE);
-	if (store_add(&cx, &quiet_stuff, &s) != NULL) {
+	if (store_add(cx, &quiet_stuff, &s) != NULL) {
 		endless++;
 		return;
 	}
@@ -229,7 +229,7 @@ orders_history(struct arena *a, unsigned *state)
 	handed += (int)p.count;
 	if (!deliver(&stuff, &p, state))
 		endless++;
-	else if (store_get(&cx, &quiet_stuff, s.head.id, &s) != NULL ||
+	else if (store_get(cx, &quiet_stuff, s.head.id, &s) != NULL ||
 		 strcmp(s.order_id, end == 0 ? "" : order) != 0 ||
 		 strcmp(s.status, end == 0   ? STUFF_AVAILABLE
 				  : end == 1 ? STUFF_RESERVED
@@ -242,29 +242,31 @@ orders_history(struct arena *a, unsigned *state)
 
 struct many {
 	int count; /* each thread's */
-	void (*history)(struct arena *a, unsigned *state);
+	const struct service *service;
+	void (*history)(struct context *cx, unsigned *state);
 };
 
 static void
 run_some(int i, void *arg)
 {
 	const struct many *m = arg;
-	struct arena *a = arena_new();
+	struct context cx = {.service = m->service, .arena = arena_new()};
 	unsigned state = seed + (unsigned)i * 2654435761U;
 
 	if (state == 0)
 		state = 1;
 	for (int n = 0; n < m->count; n++) {
-		m->history(a, &state);
-		arena_reset(a);
+		m->history(&cx, &state);
+		arena_reset(cx.arena);
 	}
-	arena_free(a);
+	arena_free(cx.arena);
 }
 
 static void
-run_many(int count, void (*history)(struct arena *a, unsigned *state))
+run_many(int count, const struct service *service,
+	 void (*history)(struct context *cx, unsigned *state))
 {
-	struct many m = {(count + THREADS - 1) / THREADS, history};
+	struct many m = {(count + THREADS - 1) / THREADS, service, history};
 
 	differing = endless = handed = 0;
 	together(THREADS, run_some, &m);
@@ -275,7 +277,7 @@ run_many(int count, void (*history)(struct arena *a, unsigned *state))
 static void
 copies_converge(void)
 {
-	run_many(rounds(HISTORIES), copy_history);
+	run_many(rounds(HISTORIES), &orders, copy_history);
 	TAP_INT(differing, 0);
 	TAP_INT(endless, 0);
 }
@@ -283,7 +285,7 @@ copies_converge(void)
 static void
 listings_converge(void)
 {
-	run_many(rounds(LISTINGS), orders_history);
+	run_many(rounds(LISTINGS), &stuff, orders_history);
 	TAP_INT(differing, 0);
 	TAP_INT(endless, 0);
 }
@@ -293,9 +295,9 @@ without_lines(void)
 {
 	hands_max = 200; /* many of these don't */
 	setenv("GUARDS_OFF", "line", 1);
-	run_many(rounds(200) + 40, copy_history);
+	run_many(rounds(200) + 40, &orders, copy_history);
 	CU_ASSERT(differing > 0);
-	run_many(rounds(200) + 40, orders_history);
+	run_many(rounds(200) + 40, &stuff, orders_history);
 	CU_ASSERT(differing + endless > 0);
 	unsetenv("GUARDS_OFF");
 }
