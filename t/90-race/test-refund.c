@@ -38,7 +38,7 @@ payment_is(const struct deal *d, const char *status)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/api/payments/%s", d->order);
-	return buyer_sees(&d->buyer, "payments", path, "status", status, 20000);
+	return buyer_sees(&d->buyer, "payments", path, "status", status, 90000);
 }
 
 struct race {
