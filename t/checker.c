@@ -428,8 +428,7 @@ taker_of(const struct rows *orders, const struct row **taken, size_t n,
 	struct row key = {0};
 	const struct row *k = &key, **found;
 
-	if (named != NULL && !is(named, "cancelled") &&
-	    same(named->stuff_id, stuff->id))
+	if (named != NULL && !ended(named) && same(named->stuff_id, stuff->id))
 		return named;
 	memcpy(key.stuff_id, stuff->id, ID_SIZE);
 	found = n > 0 ? bsearch(&k, taken, n, sizeof(*taken), by_stuff) : NULL;
@@ -622,8 +621,7 @@ check_money(const struct snapshot *s, const struct charges *charges)
 		const struct row *p = rows_find(&s->payments, o->id);
 		int64_t should = 0;
 
-		/* Less what was given back of it in the gateway's
-		 * dashboard. */
+		/* Less what was given back of it in the gateway's dashboard. */
 		if (is(o, "complete"))
 			should = costs(s, o) - (p ? p->refunded : 0);
 
@@ -659,41 +657,42 @@ check_money(const struct snapshot *s, const struct charges *charges)
 /* --- coupons --- */
 
 static void
+check_coupon(const struct snapshot *s, const struct row *c)
+{
+	int64_t used = 0;
+
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (same(p->coupon_id, c->id) &&
+		    (is(p, "captured") || is(p, "refunded")))
+			used++;
+	for (const char *n = c->pending; n != NULL && *n != '\0';
+	     n += ID_SIZE) {
+		const char *id = arena_strndup(s->arena, n, ID_SIZE - 1);
+		const struct row *o = rows_find(&s->orders, id);
+
+		used++;
+		if (o == NULL || !live(o))
+			broken("coupon",
+			       "a use of %s is taken for order %s, which is %s",
+			       c->id, id, o ? o->status : "not there");
+	}
+	if (c->redemptions != used)
+		broken("coupon",
+		       "%s says that %lld uses are taken, but %lld are", c->id,
+		       (long long)c->redemptions, (long long)used);
+	if (used > c->max_redemptions)
+		broken("coupon", "%s may be used %lld times, not %lld", c->id,
+		       (long long)c->max_redemptions, (long long)used);
+}
+
+static void
 check_coupons(const struct snapshot *s)
 {
-	const struct row *c, *p;
-
-	for (c = s->coupons.at; c < end_of(&s->coupons); c++) {
-		int64_t used = 0;
-
-		for (p = s->payments.at; p < end_of(&s->payments); p++)
-			if (same(p->coupon_id, c->id) &&
-			    (is(p, "captured") || is(p, "refunded")))
-				used++;
-		for (const char *n = c->pending; n != NULL && *n != '\0';
-		     n += ID_SIZE) {
-			const char *id =
-				arena_strndup(s->arena, n, ID_SIZE - 1);
-			const struct row *o = rows_find(&s->orders, id);
-
-			used++;
-			if (o == NULL || !live(o))
-				broken("coupon",
-				       "a use of %s is taken for order %s, "
-				       "which is %s",
-				       c->id, id, o ? o->status : "not there");
-		}
-		if (c->redemptions != used)
-			broken("coupon",
-			       "%s says that %lld uses are taken, but %lld are",
-			       c->id, (long long)c->redemptions,
-			       (long long)used);
-		if (used > c->max_redemptions)
-			broken("coupon", "%s may be used %lld times, not %lld",
-			       c->id, (long long)c->max_redemptions,
-			       (long long)used);
-	}
-	for (p = s->payments.at; p < end_of(&s->payments); p++)
+	for (const struct row *c = s->coupons.at; c < end_of(&s->coupons); c++)
+		check_coupon(s, c);
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
 		if (*p->coupon_id != '\0' &&
 		    rows_find(&s->coupons, p->coupon_id) == NULL)
 			broken("coupon",

@@ -104,7 +104,7 @@ deal_becomes(const struct deal *d, const char *status)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/api/orders/%s", d->order);
-	return buyer_sees(&d->buyer, "orders", path, "status", status, 45000);
+	return buyer_sees(&d->buyer, "orders", path, "status", status, 90000);
 }
 
 /* The gateway's books; to be used before the next question. */

@@ -41,8 +41,7 @@ const struct fail *
 books_receipt(struct request *rq)
 {
 	struct arena *a = rq->cx->arena;
-	json_object *o = json_new_object(a), *items = json_object_new_array();
-	json_object *item = json_object_new_object();
+	json_object *o = json_new_object(a), *items, *item;
 	struct payment p;
 
 	TRY(store_get(rq->cx, &payment_kind, rq->params[0], &p));
@@ -51,9 +50,11 @@ books_receipt(struct request *rq)
 		return fail_forbidden(a, "Not your payment");
 	if (!is_sale(&p))
 		return fail_not_found(a);
+	item = json_object_new_object();
 	json_put_text(item, "stuffId", p.stuff_id);
 	json_put_text(item, "title", p.title ? p.title : "");
 	json_put_int(item, "price", p.price);
+	items = json_object_new_array();
 	json_object_array_add(items, item);
 	json_put_text(o, "number", arena_printf(a, "R-%s", p.head.id));
 	put_time(a, o, "date", p.captured_at);

@@ -409,9 +409,9 @@ stuff_take_back(struct context *cx, void *rec, const void *arg)
 		return STORE_KEEP;
 	/* What is removed ends the order of who was faster than that. */
 	pass_on(s);
-	if (order->listing != NULL && strcmp(order->listing, "free") == 0)
-		return follow(cx, s);
-	s->status = STUFF_REMOVED;
-	*s->order_id = '\0';
-	return NULL;
+	if (order->listing == NULL || strcmp(order->listing, "free") != 0) {
+		s->status = STUFF_REMOVED;
+		*s->order_id = '\0';
+	}
+	return follow(cx, s);
 }

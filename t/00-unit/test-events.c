@@ -346,11 +346,13 @@ test_channel_mismatch(void)
 }
 
 static bool
-is_required(const char *name)
+is_required(const char *family, const char *name)
 {
-	static const char *const optional[] = {"reason", "orderId", "file",
-					       "hidden", "validAfter"};
+	static const char *const optional[] = {
+		"reason", "orderId", "hidden", "file", "validAfter", "listing"};
 
+	if (strcmp(family, "mail") == 0)
+		return strstr("userId letter orderId", name) != NULL;
 	for (size_t i = 0; i < COUNT(optional); i++)
 		if (strcmp(name, optional[i]) == 0)
 			return false;
@@ -370,7 +372,7 @@ test_missing_data(void)
 		json_object_object_foreach(full, name, value)
 		{
 			json_object *less = parse(a, rows[i].data);
-			bool needed = is_required(name) ||
+			bool needed = is_required(rows[i].family, name) ||
 				      (strcmp(name, "orderId") == 0 &&
 				       *rows[i].family != 's');
 			const char *id, *text;

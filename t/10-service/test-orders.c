@@ -235,7 +235,7 @@ test_buy(void)
 	int64_t created = 0, lapses = 0;
 
 	EXPECT(a, 201);
-	TAP_STRING(names_of(a), "id version status reason listing userId stuff "
+	TAP_STRING(names_of(a), "id version status reason userId stuff "
 				"expiresAt createdAt");
 	TAP_INT(answer_int(a, "version"), 1);
 	TAP_STRING(answer_text(a, "status"), "created");

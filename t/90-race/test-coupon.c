@@ -107,7 +107,7 @@ the_order_that_lapses_gives_it_back(void)
 	TAP_INT(coupon_uses(&admin, code), 1);
 	CU_ASSERT(deal_becomes(&d, "cancelled"));
 	gateway_script("{\"reset\":true}");
-	for (int i = 0; i < 300 && coupon_uses(&admin, code) != 0; i++)
+	for (int i = 0; i < 900 && coupon_uses(&admin, code) != 0; i++)
 		clock_sleep(100);
 	TAP_INT(coupon_uses(&admin, code), 0);
 	stack_restart("orders", NULL);
@@ -121,7 +121,7 @@ the_order_that_lapses_gives_it_back(void)
 static bool
 uses_are(const char *code, int n)
 {
-	for (int i = 0; i < 300 && coupon_uses(&admin, code) != n; i++)
+	for (int i = 0; i < 900 && coupon_uses(&admin, code) != n; i++)
 		clock_sleep(100);
 	return coupon_uses(&admin, code) == n;
 }
@@ -191,7 +191,7 @@ dies_before_the_payment_says_so(void)
 static void
 the_books_are_right(void)
 {
-	TAP_INT(checker_run(60), 0);
+	TAP_INT(checker_run(120), 0);
 }
 
 /* Without a look at how many are left, in the same write: too many. */

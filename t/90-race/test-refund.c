@@ -38,7 +38,7 @@ payment_is(const struct deal *d, const char *status)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/api/payments/%s", d->order);
-	return buyer_sees(&d->buyer, "payments", path, "status", status, 20000);
+	return buyer_sees(&d->buyer, "payments", path, "status", status, 90000);
 }
 
 struct race {
@@ -158,7 +158,7 @@ captured_past_us(void)
 static void
 the_books_are_right(void)
 {
-	TAP_INT(checker_run(60), 0);
+	TAP_INT(checker_run(120), 0);
 }
 
 /* Who believes an event refunds what nobody wanted refunded. */
