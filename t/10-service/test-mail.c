@@ -197,8 +197,12 @@ lists(const char *title)
 		askf(ann, "POST", "/api/stuff",
 		     "{\"title\":\"%s\",\"price\":1250}", title);
 
+	char *id;
+
 	TAP_INT(a->status, 201);
-	return strdup(answer_text(a, "id"));
+	id = strdup(answer_text(a, "id"));
+	TAP_INT(upload(ann, id, "notes", NULL)->status, 200);
+	return id;
 }
 
 static void

@@ -206,6 +206,7 @@ sales(void)
 		      d.seller.token);
 	TAP_INT(a->status, 201);
 	snprintf(same.stuff, ID_SIZE, "%s", answer_text(a, "id"));
+	TAP_INT(buyer_uploads(&d.seller, same.stuff)->status, 200);
 	deal_again(&same);
 	deal_pay(&same);
 	a = call(&d.seller, "GET", "/api/payments/sales", NULL);
