@@ -15,7 +15,7 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\",\"file\":{\"size\":9," \
+	"\"status\":\"reserved\",\"file\":{\"size\":9,"          \
 	"\"sha256\":\"x\"},\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
