@@ -32,10 +32,11 @@ click_buy(int i, void *arg)
 	const char *wait = answer_header(a, "Retry-After");
 
 	if (a->status == 201) {
-		c->won++;
-		c->winner = i;
-		snprintf(c->order, sizeof(c->order), "%s",
-			 answer_text(a, "id"));
+		if (c->won++ == 0) {
+			c->winner = i;
+			snprintf(c->order, sizeof(c->order), "%s",
+				 answer_text(a, "id"));
+		}
 	} else if (a->status == 409 && strcmp(a->body, HELD) == 0 &&
 		   wait != NULL && strtol(wait, NULL, 10) > 0) {
 		c->refused++;

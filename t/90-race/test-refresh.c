@@ -104,7 +104,11 @@ test_without_cas(void)
 	bool one;
 	int broken = 0;
 
-	stack_restart("auth", "GUARDS_OFF=cas");
+	/* Each waits between its look and its write, so that others do too. */
+	CU_ASSERT(
+		stack_dev((const char *[]){"GUARDS_OFF=cas",
+					   "FAILPOINTS=decided=sleep:20", NULL},
+			  (const char *[]){"restart", "auth", NULL}) == 0);
 	for (int i = 0; i < rounds(ROUNDS) && broken == 0; i++) {
 		one_round(&t);
 		broken += signed_in(&t, &one) < TABS || !one;
