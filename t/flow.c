@@ -237,7 +237,7 @@ bool
 buyer_can_buy(const char *stuff_id, int64_t ms)
 {
 	char *filter = text("{\"_id\":{\"$oid\":\"%s\"},\"status\":"
-			    "\"available\"}",
+			    "\"available\",\"sha256\":{\"$exists\":true}}",
 			    stuff_id);
 	bool there = eventually(ms, copy_is_there, filter);
 

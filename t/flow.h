@@ -44,7 +44,7 @@ void buyer_reads(const struct buyer *b, const char *service, const char *path,
 bool buyer_sees(const struct buyer *b, const char *service, const char *path,
 		const char *member, const char *texts, int64_t ms);
 
-/* Polls until the orders' copy of the listing is there and available. */
+/* Polls until the orders' copy of the listing is available and has a file. */
 bool buyer_can_buy(const char *stuff_id, int64_t ms);
 
 /* Runs the checker with more arguments (NULL ends them; NULL: none) and the
