@@ -168,8 +168,9 @@ buyer_pays(const struct buyer *b, const char *order_id, const char *token)
 {
 	char body[256];
 
-	snprintf(body, sizeof(body), "{\"orderId\":\"%s\",\"token\":\"%s\"}",
-		 order_id, token);
+	snprintf(body, sizeof(body), "{\"orderId\":\"%s\"%s%s%s}", order_id,
+		 token ? ",\"token\":\"" : "", token ? token : "",
+		 token ? "\"" : "");
 	return fcgi_call("payments", "POST", "/api/payments", body, b->token);
 }
 

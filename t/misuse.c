@@ -865,7 +865,7 @@ start_bare(const char *const *environment, char *said, size_t size)
 #define GOOD_ENVIRONMENT                                                 \
 	"NATS_URL=nats://127.0.0.1:1", "NATS_CLUSTER_ID=x",              \
 		"NATS_CLIENT_ID=y", "MONGO_URI=mongodb://127.0.0.1:1/z", \
-		"BASE_URL=https://localhost"
+		"BASE_URL=https://localhost", "STRIPE_KEY=sk_test_x"
 #define KEY "12345678901234567890123456789012"
 #define LONG_KEY "JWT_KEY=" KEY
 
@@ -873,7 +873,7 @@ void
 try_starts(void)
 {
 	static const struct {
-		const char *environment[12];
+		const char *environment[16];
 		const char *says[8];
 	} rows[] = {
 		{{NULL},
@@ -893,7 +893,7 @@ try_starts(void)
 		{{GOOD_ENVIRONMENT, LONG_KEY, "LOG_LEVEL=loud"}, {"LOG_LEVEL"}},
 		{{"NATS_URL=nats://127.0.0.1:1", "NATS_CLUSTER_ID=x",
 		  "NATS_CLIENT_ID=y", "MONGO_URI=secret", LONG_KEY,
-		  "BASE_URL=https://localhost"},
+		  "STRIPE_KEY=sk_test_x", "BASE_URL=https://localhost"},
 		 {"MONGO_URI"}},
 		{{GOOD_ENVIRONMENT, LONG_KEY}, {"FCGI_SOCKET is missing"}},
 	};
