@@ -260,15 +260,23 @@ store_ping(struct context *cx)
 	return prepare(cx, c);
 }
 
+/* A filter that its taker destroys. */
 static bson_t *
-by_id(struct context *cx, const char *id)
+id_filter(const char *id)
 {
-	bson_t *filter = new_bson(cx);
+	bson_t *filter = bson_new();
 	bson_oid_t oid;
 
 	bson_oid_init_from_string(&oid, id);
 	BSON_APPEND_OID(filter, "_id", &oid);
 	return filter;
+}
+
+/* The same, which the arena owns. */
+static bson_t *
+by_id(struct context *cx, const char *id)
+{
+	return arena_defer(cx->arena, destroy_bson, id_filter(id));
 }
 
 static void
@@ -303,12 +311,6 @@ find(struct context *cx, const char *name, bson_t *filter, const char *sort,
 				  mongoc_collection_find_with_opts(c, filter,
 								   opts, NULL));
 	return NULL;
-}
-
-static bson_t *
-copy(const bson_t *filter)
-{
-	return bson_copy(filter);
 }
 
 static int64_t
@@ -384,7 +386,7 @@ store_get(struct context *cx, const struct kind *kind, const char *id,
 {
 	if (!id_valid(id))
 		return fail_not_found(cx->arena);
-	return store_find_one(cx, kind, copy(by_id(cx, id)), rec);
+	return store_find_one(cx, kind, id_filter(id), rec);
 }
 
 const struct fail *
@@ -707,7 +709,7 @@ store_unsent(struct context *cx, const struct kind *kind, const char *id,
 	bson_iter_t i, e;
 	size_t n = 0;
 
-	TRY(find(cx, kind->collection, copy(by_id(cx, id)), NULL, 1, "outbox",
+	TRY(find(cx, kind->collection, id_filter(id), NULL, 1, "outbox",
 		 &cursor));
 	if (mongoc_cursor_next(cursor, &doc)) {
 		*ret_unsent = arena_alloc(cx->arena,
