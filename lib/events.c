@@ -11,6 +11,9 @@
 #define ROW_TEXT(s, m, n, f) FIELD(struct s, m, n, FIELD_TEXT, .flags = (f))
 #define ROW_INT(s, m, n, f) FIELD(struct s, m, n, FIELD_INT, .flags = (f))
 #define ROW_TIME(s, m, n, f) FIELD(struct s, m, n, FIELD_TIME, .flags = (f))
+#define ROW_stuff_file(s, m, n, f)                                             \
+	FIELD(struct s, m, n, FIELD_RECORD, .flags = (f),                      \
+	      .fields = stuff_file_fields)
 #define ROW_ordered_stuff(s, m, n, f)                                          \
 	FIELD(struct s, m, n, FIELD_RECORD, .flags = (f),                             \
 	      .fields = ordered_stuff_fields)

@@ -10,6 +10,7 @@
 #define EVENT_MEMBER_TEXT(m) const char *m;
 #define EVENT_MEMBER_INT(m) int64_t m;
 #define EVENT_MEMBER_TIME(m) int64_t m;
+#define EVENT_MEMBER_stuff_file(m) struct stuff_file m;
 #define EVENT_MEMBER_ordered_stuff(m) struct ordered_stuff m;
 
 #define SHAPE(s) struct s {

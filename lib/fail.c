@@ -83,6 +83,19 @@ fail_conflict(struct arena *a, const char *msg, int retry_after)
 }
 
 const struct fail *
+fail_length_required(struct arena *a)
+{
+	return fail_new(a, "LengthRequired", 411, "Content-Length is required");
+}
+
+const struct fail *
+fail_range(struct arena *a)
+{
+	return fail_new(a, "RangeNotSatisfiable", 416,
+			"The range begins behind the end");
+}
+
+const struct fail *
 fail_too_large(struct arena *a)
 {
 	return fail_new(a, "PayloadTooLarge", 413, "Payload too large");

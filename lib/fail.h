@@ -46,7 +46,9 @@ const struct fail *fail_not_found(struct arena *a);
 const struct fail *fail_method_not_allowed(struct arena *a, const char *allow);
 const struct fail *fail_conflict(struct arena *a, const char *msg,
 				 int retry_after);
+const struct fail *fail_length_required(struct arena *a);
 const struct fail *fail_too_large(struct arena *a);
+const struct fail *fail_range(struct arena *a);
 const struct fail *fail_too_many(struct arena *a, int retry_after);
 
 /* 503: a dependency did not answer; cause goes to the log alone. */

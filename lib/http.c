@@ -3,13 +3,17 @@
 #include "http.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "failpoint.h"
 #include "service.h"
 #include "standing.h"
+#include "transfer.h"
 
 #define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
+#define STREAM_WAIT 30	    /* s that the peer may be silent in a transfer */
 #define JSON_TYPE "application/json"
 
 static const char *const method_names[METHOD__MAX] = {
@@ -51,6 +55,15 @@ http_reply(struct request *rq, int status, json_object *json)
 {
 	rq->status = status;
 	rq->json = json;
+	return NULL;
+}
+
+const struct fail *
+http_reply_text(struct request *rq, const char *type, const char *text)
+{
+	rq->status = 200;
+	rq->text = text;
+	rq->text_type = type;
 	return NULL;
 }
 
@@ -155,30 +168,96 @@ http_reply_page(struct request *rq, const struct page *page,
 	return http_reply(rq, 200, list);
 }
 
+const struct fail *
+http_reply_stream(struct request *rq, int status, const char *type,
+		  int64_t length, http_writer write, void *closure)
+{
+	rq->status = status;
+	rq->reply_type = type;
+	rq->reply_length = length;
+	rq->writer = write;
+	rq->closure = closure;
+	return NULL;
+}
+
+bool
+http_write(struct request *rq, const void *bytes, size_t len)
+{
+	const char *p = bytes;
+
+	while (len > 0) {
+		int n = len < INT_MAX ? (int)len : INT_MAX;
+
+		if (FCGX_PutStr(p, n, rq->fcgi->out) != n)
+			return false;
+		rq->reply_length -= n;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+/* A body that is written in pieces.  What is amiss is known too late for a
+ * status: all that can be done is not to end as if it were whole. */
+static const struct fail *
+send_stream(struct request *rq)
+{
+	const struct fail *fail = rq->writer(rq, rq->closure);
+
+	if (fail == NULL && rq->reply_length == 0)
+		return NULL;
+	shutdown(rq->fcgi->ipcFd, SHUT_RDWR);
+	return fail ? fail : fail_unknown(rq->cx->arena, "the client is gone");
+}
+
+static bool
+has_header(const struct request *rq, const char *name)
+{
+	for (const struct header *h = rq->headers; h != NULL; h = h->next)
+		if (strcasecmp(h->name, name) == 0)
+			return true;
+	return false;
+}
+
 /* Writes the head, and the body unless it was a HEAD request. */
-static void
+static const struct fail *
 send_reply(struct request *rq)
 {
 	FCGX_Stream *out = rq->fcgi->out;
-	const char *body = NULL;
+	const char *body = NULL, *type = JSON_TYPE;
 	size_t len = 0;
 
-	if (rq->json != NULL)
+	if (rq->json != NULL) {
 		body = json_write(rq->json, &len);
+	} else if (rq->text != NULL) {
+		body = rq->text;
+		type = rq->text_type;
+		len = strlen(body);
+	}
 	FCGX_FPrintF(out, "Status: %d\r\n", rq->status);
 	if (body != NULL)
 		FCGX_FPrintF(out,
-			     "Content-Type: " JSON_TYPE "\r\n"
+			     "Content-Type: %s\r\n"
 			     "Content-Length: %lu\r\n",
-			     (unsigned long)len);
-	FCGX_PutS("Cache-Control: no-store\r\n"
-		  "X-Content-Type-Options: nosniff\r\n",
-		  out);
+			     type, (unsigned long)len);
+	if (rq->writer != NULL)
+		FCGX_FPrintF(out,
+			     "Content-Type: %s\r\n"
+			     "Content-Length: %ld\r\n",
+			     rq->reply_type, (long)rq->reply_length);
+	if (!has_header(rq, "Cache-Control"))
+		FCGX_PutS("Cache-Control: no-store\r\n", out);
+	FCGX_PutS("X-Content-Type-Options: nosniff\r\n", out);
 	for (const struct header *h = rq->headers; h != NULL; h = h->next)
 		FCGX_FPrintF(out, "%s: %s\r\n", h->name, h->value);
 	FCGX_PutS("\r\n", out);
-	if (body != NULL && strcmp(rq->method, "HEAD") != 0)
+	if (strcmp(rq->method, "HEAD") == 0)
+		return NULL;
+	if (rq->writer != NULL)
+		return send_stream(rq);
+	if (body != NULL)
 		FCGX_PutStr(body, (int)len, out);
+	return NULL;
 }
 
 /* The one place that gives a failure its shape. */
@@ -201,7 +280,17 @@ reply_fail(struct request *rq, const struct fail *fail)
 		http_set_header(rq, "Retry-After", "%d", fail->retry_after);
 	if (fail->allow != NULL)
 		http_set_header(rq, "Allow", "%s", fail->allow);
+	rq->writer = NULL;
 	http_reply(rq, fail->status, o);
+}
+
+/* Is it what a part of the pattern stands for? */
+static bool
+part_valid(const char *pattern, size_t len, const char *part)
+{
+	if (len == 5 && memcmp(pattern, ":code", len) == 0)
+		return *part != '\0' && strlen(part) <= HTTP_MAX_CODE;
+	return id_valid(part);
 }
 
 /* Does path match pattern?  Its ":id" parts are stored in params. */
@@ -215,11 +304,12 @@ matches(struct arena *a, const char *pattern, const char *path,
 		size_t want = strcspn(pattern, "/"), have = strcspn(path, "/");
 
 		if (*pattern == ':') {
-			const char *id = arena_strndup(a, path, have);
+			const char *part = arena_strndup(a, path, have);
 
-			if (!id_valid(id) || n == HTTP_MAX_PARAMS)
+			if (!part_valid(pattern, want, part) ||
+			    n == HTTP_MAX_PARAMS)
 				return false;
-			params[n++] = id;
+			params[n++] = part;
 		} else if (want != have || memcmp(pattern, path, want) != 0) {
 			return false;
 		}
@@ -299,7 +389,7 @@ check_origin(struct request *rq)
 	const char *site = http_header(rq, "Sec-Fetch-Site");
 	const char *origin = http_header(rq, "Origin");
 
-	if (rq->route->method == GET)
+	if (rq->route->method == GET || rq->route->raw_max > 0)
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||
@@ -352,11 +442,75 @@ check_access(struct request *rq)
 	return NULL;
 }
 
+/* The Content-Length of an upload.  Its body is read by the handler, or not at
+ * all: nginx stops sending when it has an answer, and closing waits for that.
+ */
+static const struct fail *
+upload_length(struct request *rq)
+{
+	struct arena *a = rq->cx->arena;
+	const char *p = param(rq, "CONTENT_LENGTH");
+
+	if (p == NULL)
+		return fail_length_required(a);
+	for (; *p != '\0'; p++) {
+		if (!isdigit((unsigned char)*p))
+			return fail_bad_request(a, "Bad Content-Length");
+		if (rq->length > INT64_MAX / 10 - 1)
+			return fail_too_large(a);
+		rq->length = rq->length * 10 + (*p - '0');
+	}
+	return NULL;
+}
+
+const char *
+http_content_type(struct request *rq)
+{
+	return param(rq, "CONTENT_TYPE");
+}
+
+const struct fail *
+http_read(struct request *rq, void *bytes, size_t size, size_t *ret_len)
+{
+	static const char broken[] = "The body is not as long as "
+				     "Content-Length says";
+	FCGX_Stream *in = rq->fcgi->in;
+	struct arena *a = rq->cx->arena;
+	size_t n = 0;
+
+	while (n < size && rq->received < rq->length) {
+		/* The first byte waits for more to come; then what has come is
+		 * taken, so that time is looked at while little comes. */
+		size_t want = (size_t)(rq->length - rq->received) - 1, ready;
+		int64_t seconds = (clock_monotonic() - rq->began) / 1000;
+		int c = FCGX_GetChar(in);
+
+		if (c == EOF)
+			return fail_bad_request(a, broken);
+		((unsigned char *)bytes)[n++] = (unsigned char)c;
+		ready = (size_t)(in->stop - in->rdNext);
+		want = want < ready ? want : ready;
+		want = want < size - n ? want : size - n;
+		if (want > 0 &&
+		    FCGX_GetStr((char *)bytes + n, (int)want, in) != (int)want)
+			return fail_bad_request(a, broken);
+		n += want;
+		rq->received += (int64_t)want + 1;
+		if (rq->received < (seconds - HTTP_GRACE) * HTTP_SLOWEST)
+			return fail_bad_request(a, "The body comes too slowly");
+	}
+	if (rq->received == rq->length && FCGX_GetChar(in) != EOF)
+		return fail_bad_request(a, broken);
+	*ret_len = n;
+	return NULL;
+}
+
 /* Reads the whole body, as long as Content-Length says.  What is refused is
  * read off all the same, up to a limit: bytes left behind on a connection that
  * is closed can cost the client its answer. */
 static const struct fail *
-read_body(struct request *rq, const char **ret_body, size_t *ret_len)
+read_body(struct request *rq, size_t max, const char **ret_body,
+	  size_t *ret_len)
 {
 	struct arena *a = rq->cx->arena;
 	const char *header = param(rq, "CONTENT_LENGTH");
@@ -372,7 +526,7 @@ read_body(struct request *rq, const char **ret_body, size_t *ret_len)
 		if (len <= DRAIN_MAX)
 			len = len * 10 + (size_t)(*p - '0');
 	}
-	if (len > HTTP_MAX_BODY) {
+	if (len > max) {
 		for (size_t all = 0; all < len && all < DRAIN_MAX;
 		     all += (size_t)n)
 			if ((n = FCGX_GetStr(drain, sizeof(drain),
@@ -411,6 +565,11 @@ parse_body(struct request *rq, const char *body, size_t len)
 
 	if (r->method == GET || (r->body == NULL && len == 0))
 		return NULL;
+	if (r->raw_max > 0) {
+		rq->raw = body;
+		rq->raw_len = len;
+		return NULL;
+	}
 	if (len == 0 && r->body_optional) {
 		rq->body = arena_alloc(a, r->body_size);
 		return NULL;
@@ -446,19 +605,37 @@ parse_query(struct request *rq)
 static const struct fail *
 serve(struct request *rq)
 {
-	/* The body is read off whatever becomes of the request. */
+	const struct service *service = rq->cx->service;
+	const struct fail *lost = find_route(rq, service->routes), *unread;
+	bool upload = lost == NULL && rq->route->stream == UPLOAD;
 	const char *body = "";
-	size_t len;
-	const struct fail *unread = read_body(rq, &body, &len);
+	size_t len = 0;
+	size_t max = lost == NULL ? rq->route->raw_max : 0;
 
+	/* But for a file, the body is read off whatever becomes of the
+	 * request. */
+	unread = upload ? upload_length(rq)
+			: read_body(rq, max > 0 ? max : HTTP_MAX_BODY, &body,
+				    &len);
 	TRY(check_headers(rq));
-	TRY(find_route(rq, rq->cx->service->routes));
+	TRY(lost);
 	TRY(check_origin(rq));
 	TRY(unread);
 	TRY(check_access(rq));
 	FAILPOINT("admitted");
-	TRY(parse_body(rq, body, len));
+	if (!upload)
+		TRY(parse_body(rq, body, len));
 	TRY(parse_query(rq));
+	if (rq->route->stream != WHOLE && !rq->transfer) {
+		if (!transfers_admit(service->transfers, rq->route->stream))
+			return fail_unavailable(
+				rq->cx->arena,
+				"Too many transfers, please "
+				"try again",
+				"all transfer threads are busy");
+		rq->handed_over = true;
+		return NULL;
+	}
 	return rq->route->handler(rq);
 }
 
@@ -491,14 +668,37 @@ serve_probe(struct request *rq)
 	return true;
 }
 
-void
-http_serve(struct context *cx, FCGX_Request *fcgi)
+/* A code in the path is worth money: it stays out of the log. */
+static const char *
+logged_path(const struct request *rq)
 {
-	struct request rq = {.cx = cx, .fcgi = fcgi};
-	const char *id, *why = NULL;
-	const struct fail *fail = NULL;
-	int64_t began = clock_monotonic();
+	return rq->route != NULL && strstr(rq->route->path, ":code") != NULL
+		       ? rq->route->path
+		       : rq->path;
+}
 
+/* libfcgi knows no time limits. */
+static void
+limit_silence(FCGX_Request *fcgi)
+{
+	const struct timeval limit = {.tv_sec = STREAM_WAIT};
+
+	setsockopt(fcgi->ipcFd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fcgi->ipcFd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+enum stream
+http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
+{
+	struct request rq = {.cx = cx,
+			     .fcgi = fcgi,
+			     .transfer = transfer,
+			     .began = clock_monotonic()};
+	const char *id, *why = NULL;
+	const struct fail *fail = NULL, *cut;
+
+	if (transfer)
+		limit_silence(fcgi);
 	/* One connection, one request, whatever the front asks for: bytes of a
 	 * body that were not read would be taken for the next request. */
 	fcgi->keepConnection = 0;
@@ -512,19 +712,25 @@ http_serve(struct context *cx, FCGX_Request *fcgi)
 		http_set_header(&rq, "X-Request-Id", "%s", id);
 	if (!serve_probe(&rq))
 		fail = serve(&rq);
-	if (fail != NULL) {
+	if (rq.handed_over) {
+		log_set_request(NULL);
+		return rq.route->stream;
+	}
+	if (fail != NULL)
 		reply_fail(&rq, fail);
+	FAILPOINT("answering");
+	cut = send_reply(&rq);
+	fail = fail ? fail : cut;
+	if (fail != NULL)
 		why = fail->cause     ? fail->cause
 		      : fail->reasons ? fail->reasons->msg
 				      : fail->name;
-	}
-	FAILPOINT("answering");
-	send_reply(&rq);
 	LOG(rq.status >= 500 ? LOG_ERROR : LOG_INFO, "request",
-	    LOG_TEXT("method", rq.method), LOG_TEXT("path", rq.path),
+	    LOG_TEXT("method", rq.method), LOG_TEXT("path", logged_path(&rq)),
 	    LOG_NUMBER("status", rq.status),
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),
-	    LOG_NUMBER("ms", clock_monotonic() - began));
+	    LOG_NUMBER("ms", clock_monotonic() - rq.began));
 	log_set_request(NULL);
+	return WHOLE;
 }

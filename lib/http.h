@@ -15,7 +15,8 @@
 #define HTTP_MAX_QUERY 4096
 #define HTTP_MAX_HEADER 8192 /* one header's value */
 #define HTTP_MAX_BODY 65536
-#define HTTP_MAX_PARAMS 2 /* ":id" parts of a path */
+#define HTTP_MAX_PARAMS 2 /* ":id" and ":code" parts of a path */
+#define HTTP_MAX_CODE 64
 
 /* What a banned user reads, with 403. */
 #define HTTP_BANNED "Your account is banned"
@@ -31,11 +32,21 @@ enum access {
 	ADMIN,	   /* else 401 or 403 */
 };
 
+/* What has no bound in memory, and is done aside from the workers; see
+ * transfer.h. */
+enum stream {
+	WHOLE,
+	UPLOAD,	  /* the handler reads the body, with http_read() */
+	DOWNLOAD, /* the answer may be http_reply_stream()'s */
+};
+
 struct request;
 typedef const struct fail *(*http_handler)(struct request *rq);
+typedef const struct fail *(*http_writer)(struct request *rq, void *closure);
 
 /* A row of a service's table.  A HEAD request is answered as GET, without the
- * body.  A path's ":id" parts match a well-formed id (else 404). */
+ * body.  A path's ":id" parts match a well-formed id (else 404), a ":code" any
+ * text of up to HTTP_MAX_CODE bytes, which is kept out of the log. */
 struct route {
 	enum method method;
 	const char *path; /* "/api/orders/:id"; NULL ends the table */
@@ -49,6 +60,10 @@ struct route {
 	const struct field *query;
 	size_t query_size;
 	bool body_optional; /* no body reads as all zeros */
+	enum stream stream;
+	/* Not 0: the body is anything of up to so many bytes, from anywhere
+	 * and of any type, handed over as it is in request.raw. */
+	size_t raw_max;
 };
 
 struct header {
@@ -61,16 +76,28 @@ struct request {
 	FCGX_Request *fcgi;
 	const struct route *route;
 	const char *method, *path;
-	const char *params[HTTP_MAX_PARAMS]; /* the path's ":id" parts */
+	const char *params[HTTP_MAX_PARAMS]; /* those parts of the path */
 	const void *body, *query;	     /* see struct route */
+	const char *raw;		     /* likewise; NUL-terminated */
+	size_t raw_len;
 	uint64_t given; /* bit i: the body's (or else query's) field i was there
 			 */
 	bool signed_in;
 	struct user user; /* if signed_in */
+	bool transfer;	  /* not done by a worker */
+	bool handed_over; /* will not be */
+	int64_t length;	  /* of an UPLOAD's body */
+	int64_t received; /* of these */
+	int64_t began;	  /* on the monotonic clock */
 
 	int status; /* the answer */
 	struct header *headers;
-	json_object *json; /* NULL: no content */
+	json_object *json; /* NULL: no content, text or a writer's */
+	const char *text, *text_type;
+	http_writer writer; /* instead of json; see http_reply_stream() */
+	void *closure;
+	int64_t reply_length;
+	const char *reply_type;
 };
 
 /* A request's header, as "Idempotency-Key"; NULL when absent. */
@@ -87,6 +114,10 @@ const char *http_client(struct request *rq);
  * and belongs to the arena.  Returns NULL, so that it can be returned. */
 const struct fail *http_reply(struct request *rq, int status,
 			      json_object *json);
+
+/* Likewise a text of another type than JSON. */
+const struct fail *http_reply_text(struct request *rq, const char *type,
+				   const char *text);
 
 /* What the world may see of rec, with its version as ETag. */
 const struct fail *http_reply_record(struct request *rq, int status,
@@ -120,7 +151,37 @@ const struct fail *http_reply_page(struct request *rq, const struct page *page,
 				   const struct field *fields, const void *recs,
 				   size_t size, size_t count);
 
-/* Answers one accepted request by service->routes, and logs it. */
-void http_serve(struct context *cx, FCGX_Request *fcgi);
+/* The media type of the body, as the client says; NULL when it does not. */
+const char *http_content_type(struct request *rq);
+
+/*
+ * Reads the next bytes of an UPLOAD's body: *ret_len is less than size only at
+ * its end.  Fails when it is broken off, longer or shorter than Content-Length
+ * says, or slower than HTTP_SLOWEST.
+ */
+#define HTTP_SLOWEST 8192 /* bytes a second on average, */
+#define HTTP_GRACE 30	  /* after so many seconds */
+const struct fail *http_read(struct request *rq, void *bytes, size_t size,
+			     size_t *ret_len);
+
+/*
+ * The answer is length bytes of a media type, for which write(rq, closure)
+ * is called after the handler, when the headers are sent; not for HEAD.  It
+ * calls http_write().  Should it fail, or write less, the connection is broken
+ * off: the client sees that its body is too short.
+ */
+const struct fail *http_reply_stream(struct request *rq, int status,
+				     const char *type, int64_t length,
+				     http_writer write, void *closure);
+
+/* False when the client is gone. */
+bool http_write(struct request *rq, const void *bytes, size_t len);
+
+/*
+ * Answers one accepted request by service->routes, and logs it.  One of a
+ * route that streams is checked, but only answered where transfer is true;
+ * else, when all is well, its kind is returned, and transfers_add() is next.
+ */
+enum stream http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer);
 
 #endif

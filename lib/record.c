@@ -239,8 +239,10 @@ absent(const struct field *f, const void *m)
 		return *(const int64_t *)m == 0 && !(f->flags & FIELD_ZERO);
 	case FIELD_TIME:
 		return *(const int64_t *)m == 0;
-	case FIELD_BOOL:
 	case FIELD_RECORD:
+		return (f->flags & FIELD_OR_NULL) &&
+		       absent(f->fields, member(f->fields, m));
+	case FIELD_BOOL:
 		break;
 	}
 	return false;

@@ -29,6 +29,7 @@ enum field_flags {
 	FIELD_TRIM = 4,	    /* white space around a text is taken off */
 	FIELD_ZERO = 8,	    /* an int whose 0 is a value: stands as 0 */
 	FIELD_OMIT = 16,    /* not shown as null: left out when absent */
+	FIELD_OR_NULL = 32, /* a record, absent when its first field is */
 };
 
 /* A table of these describes a struct; one with a NULL name ends it. */

@@ -24,6 +24,7 @@
 
 #include "outbox.h"
 #include "standing.h"
+#include "transfer.h"
 
 #define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
 #define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
@@ -32,7 +33,7 @@
 static struct {
 	const char *level, *url, *cluster, *client, *base_url, *mongo_uri;
 	const char *jwt_key, *jwt_key_previous, *socket;
-	int64_t workers;
+	int64_t workers, transfers;
 } conf;
 
 static const struct setting common_settings[] = {
@@ -61,6 +62,15 @@ static const struct setting route_settings[] = {
 	 .text = &conf.jwt_key_previous,
 	 .min = TOKEN_KEY_MIN,
 	 .fallback = ""},
+	{0},
+};
+
+static const struct setting transfer_settings[] = {
+	{.name = "FCGI_TRANSFERS",
+	 .number = &conf.transfers,
+	 .fallback = "8",
+	 .min = 2,
+	 .max = 256},
 	{0},
 };
 
@@ -168,6 +178,17 @@ struct worker {
 	pthread_t thread;
 };
 
+static FCGX_Request *
+new_request(int socket)
+{
+	FCGX_Request *request = malloc(sizeof(*request));
+
+	if (request == NULL)
+		_exit(EX_OSERR);
+	FCGX_InitRequest(request, socket, 0);
+	return request;
+}
+
 /* No lock is held around FCGX_Accept_r(), unlike in the devkit's example: it
  * covers reading the parameters too, and one silent client would stop all. */
 static void *
@@ -175,23 +196,30 @@ run_worker(void *arg)
 {
 	struct worker *w = arg;
 	struct context cx = {.service = w->service, .arena = arena_new()};
-	FCGX_Request request;
+	FCGX_Request *request = new_request(w->socket);
+	enum stream stream;
 	int rc;
 
-	FCGX_InitRequest(&request, w->socket, 0);
 	while (!stopping) {
-		rc = FCGX_Accept_r(&request);
+		rc = FCGX_Accept_r(request);
 		if (rc == 0) {
-			http_serve(&cx, &request);
-			FCGX_Finish_r(&request);
+			stream = http_serve(&cx, request, false);
 			arena_reset(cx.arena);
+			if (stream == WHOLE) {
+				FCGX_Finish_r(request);
+			} else {
+				transfers_add(w->service->transfers, stream,
+					      request);
+				request = new_request(w->socket);
+			}
 		} else if (!stopping) {
 			LOG(LOG_WARN, "accept failed",
 			    LOG_TEXT("cause", strerror(-rc)));
 			clock_sleep(ACCEPT_WAIT);
 		}
 	}
-	FCGX_Free(&request, 1);
+	FCGX_Free(request, 1);
+	free(request);
 	arena_free(cx.arena);
 	return NULL;
 }
@@ -203,6 +231,15 @@ refuse(const struct service *service, const char *why)
 	LOG(LOG_ERROR, "can't start", LOG_TEXT("cause", why));
 	fprintf(stderr, "%s: %s\n", service->name, why);
 	exit(EX_CONFIG);
+}
+
+static bool
+streams(const struct service *service)
+{
+	for (const struct route *r = service->routes; r && r->path; r++)
+		if (r->stream != WHOLE)
+			return true;
+	return false;
 }
 
 static size_t
@@ -258,6 +295,7 @@ configure(struct service *service)
 		common_settings,
 		service->kinds ? store_settings : no_settings,
 		service->routes ? route_settings : no_settings,
+		streams(service) ? transfer_settings : no_settings,
 		service->settings ? service->settings : no_settings,
 		NULL,
 	};
@@ -277,8 +315,9 @@ configure(struct service *service)
 		service->base_url = conf.base_url;
 	}
 	if (service->kinds != NULL)
-		service->store = store_open(conf.mongo_uri, service->kinds,
-					    conf.workers, &error);
+		service->store =
+			store_open(conf.mongo_uri, service->kinds,
+				   conf.workers + conf.transfers, &error);
 	if (error != NULL)
 		refuse(service, error);
 	error = service->open ? service->open() : NULL;
@@ -442,6 +481,8 @@ service_main(struct service *service)
 	service->bus = open_bus(service);
 	if (service->kinds != NULL)
 		service->outbox = outbox_open(service);
+	if (streams(service))
+		service->transfers = transfers_open(service, conf.transfers);
 	bus_start(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
 		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
@@ -462,6 +503,7 @@ service_main(struct service *service)
 	shutdown(fd, SHUT_RDWR);
 	for (int i = 0; i < conf.workers; i++)
 		pthread_join(workers[i].thread, NULL);
+	transfers_close(service->transfers);
 	for (int i = 0; tasks[i] != NULL; i++)
 		stop_task(tasks[i]);
 	outbox_close(service->outbox);

@@ -60,6 +60,7 @@ struct service {
 	struct store *store;
 	struct bus *bus;
 	struct outbox *outbox;
+	struct transfers *transfers; /* NULL: no route streams */
 	const char *base_url;
 };
 

@@ -90,8 +90,8 @@ store_close(struct store *s)
 	free(s);
 }
 
-static const struct fail *
-failed(struct context *cx, const bson_error_t *error)
+const struct fail *
+store_failed(struct context *cx, const bson_error_t *error)
 {
 	struct store *s = cx->service->store;
 
@@ -193,7 +193,7 @@ create_indexes(struct context *cx, mongoc_client_t *client,
 
 	BSON_APPEND_UTF8(command, "createIndexes", kind->collection);
 	BSON_APPEND_ARRAY_BEGIN(command, "indexes", &indexes);
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+	for (size_t i = 0; !kind->bare && i < sizeof(own) / sizeof(own[0]); i++)
 		append_index(&indexes, n++, &own[i]);
 	for (const struct index *i = kind->indexes; i && i->keys[0]; i++)
 		append_index(&indexes, n++, i);
@@ -201,7 +201,7 @@ create_indexes(struct context *cx, mongoc_client_t *client,
 	if (!mongoc_client_write_command_with_opts(client,
 						   cx->service->store->database,
 						   command, NULL, NULL, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	return NULL;
 }
 
@@ -230,9 +230,9 @@ destroy_collection(void *c)
 	mongoc_collection_destroy(c);
 }
 
-static const struct fail *
-collection(struct context *cx, const char *name,
-	   mongoc_collection_t **ret_collection)
+const struct fail *
+store_collection(struct context *cx, const char *name,
+		 mongoc_collection_t **ret_collection)
 {
 	mongoc_client_t *c;
 
@@ -256,7 +256,7 @@ store_ping(struct context *cx)
 	TRY(client(cx, &c));
 	if (!mongoc_client_command_simple(c, cx->service->store->database,
 					  command, NULL, NULL, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	return prepare(cx, c);
 }
 
@@ -294,7 +294,7 @@ find(struct context *cx, const char *name, bson_t *filter, const char *sort,
 	mongoc_collection_t *c;
 
 	arena_defer(cx->arena, destroy_bson, filter);
-	TRY(collection(cx, name, &c));
+	TRY(store_collection(cx, name, &c));
 	BSON_APPEND_INT64(opts, "limit", limit);
 	if (sort != NULL) {
 		BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &inner);
@@ -360,7 +360,7 @@ store_find(struct context *cx, const struct kind *kind, bson_t *filter,
 	while (n < (size_t)limit && mongoc_cursor_next(cursor, &doc))
 		load(cx, kind, doc, recs + kind->size * n++);
 	if (mongoc_cursor_error(cursor, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	*ret_recs = recs;
 	*ret_count = n;
 	return NULL;
@@ -500,7 +500,7 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 	mongoc_collection_t *c;
 	bson_error_t error;
 
-	TRY(collection(cx, kind->collection, &c));
+	TRY(store_collection(cx, kind->collection, &c));
 	if (*head->id == '\0')
 		id_new(head->id);
 	published = advance(cx, kind, rec, &event);
@@ -517,7 +517,34 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 		return STORE_DUPLICATE;
 	}
 	written(cx, kind, rec, published ? &event : NULL);
-	return ok ? NULL : failed(cx, &error);
+	return ok ? NULL : store_failed(cx, &error);
+}
+
+const struct fail *
+store_add_all(struct context *cx, const struct kind *kind, void *recs,
+	      size_t count)
+{
+	const bson_t **docs = arena_alloc(cx->arena, count * sizeof(*docs));
+	mongoc_collection_t *c;
+	bson_error_t error;
+
+	TRY(store_collection(cx, kind->collection, &c));
+	for (size_t i = 0; i < count; i++) {
+		struct head *head = (void *)((char *)recs + i * kind->size);
+		bson_t *doc, outbox;
+
+		id_new(head->id);
+		head->rev = 1;
+		doc = by_id(cx, head->id);
+		BSON_APPEND_INT64(doc, "rev", head->rev);
+		record_to_bson(kind->fields, head, doc, NULL);
+		BSON_APPEND_ARRAY_BEGIN(doc, "outbox", &outbox);
+		bson_append_array_end(doc, &outbox);
+		docs[i] = doc;
+	}
+	if (!mongoc_collection_insert_many(c, docs, count, NULL, NULL, &error))
+		return store_failed(cx, &error);
+	return NULL;
 }
 
 /* Replaces the state at head->rev by *rec.  *ret_saved is false when another
@@ -538,7 +565,7 @@ save(struct context *cx, const struct kind *kind, void *rec, bool *ret_saved)
 		return fail_unavailable(cx->arena,
 					"Too many changes, please try again",
 					"the outbox is full");
-	TRY(collection(cx, kind->collection, &c));
+	TRY(store_collection(cx, kind->collection, &c));
 	if (!GUARD_OFF("cas"))
 		BSON_APPEND_INT64(filter, "rev", head->rev);
 	published = advance(cx, kind, rec, &event);
@@ -561,7 +588,7 @@ save(struct context *cx, const struct kind *kind, void *rec, bool *ret_saved)
 		return STORE_DUPLICATE;
 	if (*ret_saved || !ok)
 		written(cx, kind, rec, published ? &event : NULL);
-	return ok ? NULL : failed(cx, &error);
+	return ok ? NULL : store_failed(cx, &error);
 }
 
 /* store_change(), or with an event store_apply(). */
@@ -625,9 +652,9 @@ store_remove(struct context *cx, const struct kind *kind, bson_t *filter)
 	bson_error_t error;
 
 	arena_defer(cx->arena, destroy_bson, filter);
-	TRY(collection(cx, kind->collection, &c));
+	TRY(store_collection(cx, kind->collection, &c));
 	if (!mongoc_collection_delete_many(c, filter, NULL, NULL, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	return NULL;
 }
 
@@ -656,7 +683,7 @@ store_line(struct context *cx, const struct event *event)
 	if (mongoc_cursor_next(cursor, &doc))
 		heard = int_at(doc, "version");
 	else if (mongoc_cursor_error(cursor, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	if (event->version <= heard)
 		return STORE_KEEP;
 	return event->version == heard + 1 ? NULL : STORE_EARLY;
@@ -670,7 +697,7 @@ store_heard(struct context *cx, const struct event *event)
 	bson_error_t error;
 
 	arena_defer(cx->arena, destroy_bson, filter);
-	TRY(collection(cx, HEARD, &c));
+	TRY(store_collection(cx, HEARD, &c));
 	update = new_bson(cx);
 	BSON_APPEND_DOCUMENT_BEGIN(update, "$max", &max);
 	BSON_APPEND_INT64(&max, "version", event->version);
@@ -685,7 +712,7 @@ store_heard(struct context *cx, const struct event *event)
 		if (error.code != MONGOC_ERROR_DUPLICATE_KEY)
 			break;
 	}
-	return failed(cx, &error);
+	return store_failed(cx, &error);
 }
 
 static const char *
@@ -723,7 +750,7 @@ store_unsent(struct context *cx, const struct kind *kind, const char *id,
 					text_at(cx, &e, "channel"),
 					text_at(cx, &e, "body")};
 	} else if (mongoc_cursor_error(cursor, &error)) {
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	}
 	*ret_count = n;
 	return NULL;
@@ -754,7 +781,7 @@ store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
 		ids[n++] = arena_strdup(cx->arena, id);
 	}
 	if (mongoc_cursor_error(cursor, &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	*ret_ids = ids;
 	*ret_count = n;
 	return NULL;
@@ -769,7 +796,7 @@ store_sent(struct context *cx, const struct kind *kind, const char *id,
 	bson_error_t error;
 	char number[24];
 
-	TRY(collection(cx, kind->collection, &c));
+	TRY(store_collection(cx, kind->collection, &c));
 	BSON_APPEND_DOCUMENT_BEGIN(update, "$pull", &pull);
 	BSON_APPEND_DOCUMENT_BEGIN(&pull, "outbox", &outbox);
 	BSON_APPEND_DOCUMENT_BEGIN(&outbox, "id", &which);
@@ -784,6 +811,6 @@ store_sent(struct context *cx, const struct kind *kind, const char *id,
 	bson_append_document_end(update, &pull);
 	if (!mongoc_collection_update_one(c, by_id(cx, id), update, NULL, NULL,
 					  &error))
-		return failed(cx, &error);
+		return store_failed(cx, &error);
 	return NULL;
 }

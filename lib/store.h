@@ -50,6 +50,9 @@ struct kind {
 	/* Which event tells of this new state; NULL: none ever does. */
 	enum event_type (*publishes)(const void *rec);
 	const struct index *indexes;
+	/* Its documents are no records, and are read and written by means of
+	 * store_collection(): only the indexes are made. */
+	bool bare;
 };
 
 /* Verdicts that are no failures; compare with ==. */
@@ -112,6 +115,11 @@ void store_append_search(struct context *cx, bson_t *list, const char *number,
 const struct fail *store_add(struct context *cx, const struct kind *kind,
 			     void *rec);
 
+/* Inserts count records, which are not published, in one message.  A failure
+ * may leave some of them. */
+const struct fail *store_add_all(struct context *cx, const struct kind *kind,
+				 void *recs, size_t count);
+
 /* Loads the record, lets decide(cx, rec, arg) change it, saves it; again from
  * the start when another was faster.  *rec is the new state, or the old one
  * where it was kept. */
@@ -140,6 +148,15 @@ const struct fail *store_line(struct context *cx, const struct event *event);
 
 /* Notes that all that event does is saved. */
 const struct fail *store_heard(struct context *cx, const struct event *event);
+
+/*
+ * For what is no record: a collection of the database, which belongs to the
+ * arena, as its client does; and the failure of a call of the driver.
+ */
+struct _mongoc_collection_t;
+const struct fail *store_collection(struct context *cx, const char *name,
+				    struct _mongoc_collection_t **ret);
+const struct fail *store_failed(struct context *cx, const bson_error_t *error);
 
 /* An unsent event, and the ids of up to limit records that have some. */
 struct unsent {

@@ -150,3 +150,52 @@ token_read(struct arena *a, const char *token, struct user *user)
 	memcpy(user->id, sub, ID_SIZE);
 	return true;
 }
+
+static void
+hmac(const unsigned char *key, size_t len, const char *text,
+     unsigned char out[crypto_auth_hmacsha256_BYTES])
+{
+	crypto_auth_hmacsha256_state state;
+
+	crypto_auth_hmacsha256_init(&state, key, len);
+	crypto_auth_hmacsha256_update(&state, (const unsigned char *)text,
+				      strlen(text));
+	crypto_auth_hmacsha256_final(&state, out);
+}
+
+static void
+sign(const struct key *key, const char *purpose, const char *text,
+     char hex[TOKEN_SIGNATURE_SIZE])
+{
+	unsigned char derived[crypto_auth_hmacsha256_BYTES];
+	unsigned char out[crypto_auth_hmacsha256_BYTES];
+
+	hmac(key->bytes, (size_t)key->len, purpose, derived);
+	hmac(derived, sizeof(derived), text, out);
+	sodium_bin2hex(hex, TOKEN_SIGNATURE_SIZE, out, sizeof(out));
+	sodium_memzero(derived, sizeof(derived));
+}
+
+void
+token_sign(const char *purpose, const char *text,
+	   char hex[TOKEN_SIGNATURE_SIZE])
+{
+	sign(&keys[0], purpose, text, hex);
+}
+
+bool
+token_signed(const char *purpose, const char *text, const char *hex)
+{
+	char ours[TOKEN_SIGNATURE_SIZE];
+
+	if (strlen(hex) != sizeof(ours) - 1)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		if (keys[i].len == 0)
+			continue;
+		sign(&keys[i], purpose, text, ours);
+		if (sodium_memcmp(ours, hex, sizeof(ours) - 1) == 0)
+			return true;
+	}
+	return false;
+}

@@ -34,4 +34,14 @@ const char *token_make(struct arena *a, const struct user *user);
  */
 bool token_read(struct arena *a, const char *token, struct user *user);
 
+/*
+ * A signature of text, in hex, for one purpose: HMAC-SHA256 with a key that is
+ * made of the current key and the purpose, so that no signature serves as
+ * another.  token_signed() also takes the previous key's.
+ */
+#define TOKEN_SIGNATURE_SIZE 65
+void token_sign(const char *purpose, const char *text,
+		char hex[TOKEN_SIGNATURE_SIZE]);
+bool token_signed(const char *purpose, const char *text, const char *hex);
+
 #endif

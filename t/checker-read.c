@@ -38,6 +38,12 @@ static const struct field row_fields[] = {
 	FIELD(struct row, price, "price", FIELD_INT),
 	FIELD(struct row, amount, "amount", FIELD_INT),
 	FIELD(struct row, expires_at, "expiresAt", FIELD_TIME),
+	FIELD(struct row, coupon_id, "couponId", FIELD_ID),
+	FIELD(struct row, percent_off, "percentOff", FIELD_INT),
+	FIELD(struct row, redemptions, "redemptions", FIELD_INT),
+	FIELD(struct row, max_redemptions, "maxRedemptions", FIELD_INT),
+	FIELD(struct row, refunded, "refunded", FIELD_INT),
+	FIELD(struct row, pending, "pending", FIELD_TEXT),
 	{0},
 };
 
@@ -170,6 +176,7 @@ static const struct {
 	{"orders", "stuff", offsetof(struct snapshot, orders_stuff)},
 	{"orders", "heard", offsetof(struct snapshot, orders_heard)},
 	{"payments", "payments", offsetof(struct snapshot, payments)},
+	{"payments", "coupons", offsetof(struct snapshot, coupons)},
 	{"payments", "orders", offsetof(struct snapshot, payments_orders)},
 	{"payments", "heard", offsetof(struct snapshot, payments_heard)},
 };
@@ -232,6 +239,12 @@ rows_find(const struct rows *rows, const char *id)
 	snprintf(key.id, sizeof(key.id), "%s", id);
 	return bsearch(&key, rows->at, rows->count, sizeof(*rows->at),
 		       by_row_id);
+}
+
+void *
+read_mongo(void)
+{
+	return mongo;
 }
 
 static const char *

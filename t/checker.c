@@ -12,9 +12,11 @@
  *   motion  a payment is neither done nor undone
  *   holder  two orders that are not cancelled for one listing
  *   money   charges are not what orders say
+ *   coupon  a coupon was used more often than it may be, or than was paid
  *   event   the bus does not have each version of a record, once said
  *   copy    a service's copy is not what the owner has
  *   status  records contradict each other
+ *   file    a file for sale is not whole, or something is left of another
  *   late    an order is live S (30) seconds after its time
  *   dead    something was set aside on dead:letter (--allow-dead: so what)
  *   answer  what a client was told is not so.  FILE has lines of what was
@@ -81,6 +83,13 @@ static bool
 is(const struct row *r, const char *status)
 {
 	return same(r->status, status);
+}
+
+/* Does the order have no claim to its listing? */
+static bool
+ended(const struct row *order)
+{
+	return is(order, "cancelled") || is(order, "refunded");
 }
 
 static bool
@@ -163,6 +172,7 @@ event_fits(const struct published *p, const struct row *r)
 	case EVENT_ORDER_CREATED:
 	case EVENT_ORDER_CANCELLED:
 	case EVENT_ORDER_COMPLETED:
+	case EVENT_ORDER_REFUNDED:
 		/* What stuff confirms is not news. */
 		return same(order->id, r->id) &&
 		       (is(r, order->status) ||
@@ -204,10 +214,14 @@ channel_fits(const struct published *p)
 		return same(order->status, "cancelled");
 	case EVENT_ORDER_COMPLETED:
 		return same(order->status, "complete");
+	case EVENT_ORDER_REFUNDED:
+		return same(order->status, "refunded");
 	case EVENT_PAYMENT_CREATED:
 		return same(payment->status, "authorized");
 	case EVENT_PAYMENT_FAILED:
 		return same(payment->status, "failed");
+	case EVENT_PAYMENT_REFUNDED:
+		return same(payment->status, "refunded");
 	case EVENT_EXPIRATION_COMPLETE:
 		return p->event.version == 1;
 	default:
@@ -351,7 +365,8 @@ check_motion(const struct snapshot *s)
 {
 	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
 	     p++)
-		if (is(p, "authorizing") || is(p, "authorized"))
+		if (is(p, "authorizing") || is(p, "authorized") ||
+		    is(p, "refunding"))
 			broken("motion", "payment %s is %s", p->id, p->status);
 }
 
@@ -365,7 +380,7 @@ by_stuff(const void *a, const void *b)
 	return strcmp((*x)->stuff_id, (*y)->stuff_id);
 }
 
-/* The orders that are not cancelled, by the listing that they are for. */
+/* The orders that have not ended, by the listing that they are for. */
 static struct row const **
 taken_slots(const struct snapshot *s, size_t *ret_count)
 {
@@ -374,7 +389,7 @@ taken_slots(const struct snapshot *s, size_t *ret_count)
 	size_t n = 0;
 
 	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
-		if (!is(o, "cancelled"))
+		if (!ended(o))
 			at[n++] = o;
 	if (n > 0)
 		qsort(at, n, sizeof(*at), by_stuff);
@@ -396,7 +411,7 @@ check_holders(const struct snapshot *s)
 			       taken[i - 1]->status, taken[i]->id,
 			       taken[i]->status);
 	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++)
-		if (!same(o->slot, is(o, "cancelled") ? "" : o->stuff_id))
+		if (!same(o->slot, ended(o) ? "" : o->stuff_id))
 			broken("holder",
 			       "order %s, %s, of stuff %s has slot "
 			       "%s",
@@ -413,8 +428,7 @@ taker_of(const struct rows *orders, const struct row **taken, size_t n,
 	struct row key = {0};
 	const struct row *k = &key, **found;
 
-	if (named != NULL && !is(named, "cancelled") &&
-	    same(named->stuff_id, stuff->id))
+	if (named != NULL && !ended(named) && same(named->stuff_id, stuff->id))
 		return named;
 	memcpy(key.stuff_id, stuff->id, ID_SIZE);
 	found = n > 0 ? bsearch(&k, taken, n, sizeof(*taken), by_stuff) : NULL;
@@ -450,7 +464,8 @@ check_status(const struct snapshot *s)
 	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
 	     p++) {
 		const struct row *o = rows_find(&s->orders, p->order_id);
-		const char *should = is(p, "captured") ? "complete"
+		const char *should = is(p, "captured")	 ? "complete"
+				     : is(p, "refunded") ? "refunded"
 				     : is(p, "voided") || is(p, "failed")
 					     ? "cancelled"
 					     : NULL;
@@ -523,6 +538,23 @@ check_late(const struct snapshot *s)
 
 /* --- money --- */
 
+/* What is to be paid for the order: its price less the coupon of its payment,
+ * and at least 50 cents if it is not free. */
+static int64_t
+costs(const struct snapshot *s, const struct row *o)
+{
+	const struct row *p = rows_find(&s->payments, o->id);
+	const struct row *c = p != NULL && *p->coupon_id != '\0'
+				      ? rows_find(&s->coupons, p->coupon_id)
+				      : NULL;
+	int64_t cost;
+
+	if (c == NULL)
+		return o->price;
+	cost = o->price - o->price * c->percent_off / 100;
+	return cost > 0 && cost < 50 ? (o->price < 50 ? o->price : 50) : cost;
+}
+
 /* All that was done about one order. */
 struct account {
 	int64_t kept, times, held;
@@ -530,7 +562,8 @@ struct account {
 };
 
 static struct account
-account_of(const struct charges *charges, const struct row *o)
+account_of(const struct snapshot *s, const struct charges *charges,
+	   const struct row *o)
 {
 	struct account a = {0};
 	size_t low = 0, high = charges->count;
@@ -552,11 +585,11 @@ account_of(const struct charges *charges, const struct row *o)
 		a.held += c->held;
 		if (c->captured > c->refunded)
 			a.intent = c->id;
-		if (c->amount != o->price)
+		if (c->amount != costs(s, o))
 			broken("money",
 			       "order %s costs %lld, its charge %s "
 			       "is %lld",
-			       o->id, (long long)o->price, c->id,
+			       o->id, (long long)costs(s, o), c->id,
 			       (long long)c->amount);
 	}
 	return a;
@@ -572,9 +605,9 @@ check_payment_of(const struct snapshot *s, const struct row *o,
 	if (p == NULL || !is(p, "captured"))
 		broken("money", "order %s is complete, its payment %s", o->id,
 		       p ? p->status : "is not there");
-	else if (p->amount != o->price)
+	else if (p->amount != costs(s, o))
 		broken("money", "order %s costs %lld, its payment is %lld",
-		       o->id, (long long)o->price, (long long)p->amount);
+		       o->id, (long long)costs(s, o), (long long)p->amount);
 	else if (a->intent != NULL && !same(p->intent, a->intent))
 		broken("money", "payment %s names charge %s, not %s", p->id,
 		       or_none(p->intent), a->intent);
@@ -584,8 +617,13 @@ static void
 check_money(const struct snapshot *s, const struct charges *charges)
 {
 	for (const struct row *o = s->orders.at; o < end_of(&s->orders); o++) {
-		struct account a = account_of(charges, o);
-		int64_t should = is(o, "complete") ? o->price : 0;
+		struct account a = account_of(s, charges, o);
+		const struct row *p = rows_find(&s->payments, o->id);
+		int64_t should = 0;
+
+		/* Less what was given back of it in the gateway's dashboard. */
+		if (is(o, "complete"))
+			should = costs(s, o) - (p ? p->refunded : 0);
 
 		if (a.kept != should)
 			broken("money",
@@ -614,6 +652,52 @@ check_money(const struct snapshot *s, const struct charges *charges)
 			       "not there",
 			       c->id, or_none(c->order_id));
 	}
+}
+
+/* --- coupons --- */
+
+static void
+check_coupon(const struct snapshot *s, const struct row *c)
+{
+	int64_t used = 0;
+
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (same(p->coupon_id, c->id) &&
+		    (is(p, "captured") || is(p, "refunded")))
+			used++;
+	for (const char *n = c->pending; n != NULL && *n != '\0';
+	     n += ID_SIZE) {
+		const char *id = arena_strndup(s->arena, n, ID_SIZE - 1);
+		const struct row *o = rows_find(&s->orders, id);
+
+		used++;
+		if (o == NULL || !live(o))
+			broken("coupon",
+			       "a use of %s is taken for order %s, which is %s",
+			       c->id, id, o ? o->status : "not there");
+	}
+	if (c->redemptions != used)
+		broken("coupon",
+		       "%s says that %lld uses are taken, but %lld are", c->id,
+		       (long long)c->redemptions, (long long)used);
+	if (used > c->max_redemptions)
+		broken("coupon", "%s may be used %lld times, not %lld", c->id,
+		       (long long)c->max_redemptions, (long long)used);
+}
+
+static void
+check_coupons(const struct snapshot *s)
+{
+	for (const struct row *c = s->coupons.at; c < end_of(&s->coupons); c++)
+		check_coupon(s, c);
+	for (const struct row *p = s->payments.at; p < end_of(&s->payments);
+	     p++)
+		if (*p->coupon_id != '\0' &&
+		    rows_find(&s->coupons, p->coupon_id) == NULL)
+			broken("coupon",
+			       "payment %s has coupon %s, which is not there",
+			       p->id, p->coupon_id);
 }
 
 /* --- answers --- */
@@ -656,6 +740,20 @@ check_answers(const struct snapshot *s)
 		check_answer(s, what, id, status);
 	fclose(f);
 	return NULL;
+}
+
+/* --- files --- */
+
+static void
+file_broken(const char *fmt, ...)
+{
+	char line[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	broken("file", "%s", line);
 }
 
 /* --- all --- */
@@ -701,6 +799,8 @@ bus_complete(const struct snapshot *s)
 static const char *
 check_all(const struct snapshot *s, const struct charges *charges)
 {
+	const char *fail;
+
 	broken_count = 0;
 	check_outboxes(s);
 	check_heard(s);
@@ -710,9 +810,11 @@ check_all(const struct snapshot *s, const struct charges *charges)
 	check_copies(s);
 	check_late(s);
 	check_money(s, charges);
+	check_coupons(s);
 	check_events(s);
 	check_dead();
-	return check_answers(s);
+	fail = read_files(read_mongo(), s->arena, file_broken);
+	return fail ? fail : check_answers(s);
 }
 
 /*

@@ -21,6 +21,9 @@ struct row {
 	char user_id[ID_SIZE], order_id[ID_SIZE], slot[ID_SIZE];
 	char stuff_id[ID_SIZE];
 	int64_t price, amount, expires_at;
+	char coupon_id[ID_SIZE];
+	int64_t percent_off, redemptions, max_redemptions, refunded;
+	const char *pending; /* ids with a space behind each */
 };
 
 /* By id. */
@@ -32,7 +35,7 @@ struct rows {
 /* All databases, one collection after the other. */
 struct snapshot {
 	struct arena *arena;
-	struct rows users, stuff, orders, payments;
+	struct rows users, stuff, orders, payments, coupons;
 	struct rows orders_stuff; /* copies */
 	struct rows payments_orders;
 	struct rows stuff_heard, orders_heard, payments_heard;
@@ -62,6 +65,16 @@ struct charges {
 const char *read_open(void);
 const char *read_databases(struct snapshot *ret);
 const char *read_gateway(struct arena *a, struct charges *ret);
+
+/*
+ * Reads every file for sale, of a stack that is at rest, and calls fault() for
+ * each that is not whole, and for what is left of others; what uploads that
+ * were broken off a moment ago left may still be there.
+ */
+typedef void (*file_fault)(const char *fmt, ...)
+	__attribute__((format(printf, 1, 2)));
+const char *read_files(void *mongo, struct arena *a, file_fault fault);
+void *read_mongo(void); /* the client */
 
 void snapshot_free(struct snapshot *s);
 bool snapshot_same(const struct snapshot *a, const struct snapshot *b);

@@ -79,11 +79,22 @@ list_stuff() {
     # Orders learns of it from an event. Until then it knows no such listing (404); then it refuses its own seller (400).
     eventually 15 "orders hears of '$1'" refuses_its_seller
     good "seller lists '$1' for $2 cents; may not buy it ($(field seller '.errors[0].message'))"
+    printf '%s\n' "$1" {1..200} >"$work/file"
+    curl -sS --max-time 20 --cacert "$CA_CERT" -b "$work/seller.jar" -T "$work/file" -H 'Content-Type: text/plain' \
+        -H "Content-Disposition: attachment; filename=\"$1.txt\"" -o "$work/seller.body" -w '%{http_code}' \
+        "$BASE_URL/api/stuff/$stuff/file" >"$work/seller.status" || wrong "PUT /api/stuff/$stuff/file: no answer"
+    expect seller 200 "uploading the file of '$1'"
+    good "seller uploads what is sold: $(field seller .name), $(field seller .size) bytes"
 }
 
 refuses_its_seller() {
     ask seller POST /api/orders "{\"stuffId\":\"$stuff\"}"
     [[ $(status seller) == 400 ]]
+}
+
+download() {
+    ask "$1" GET "$file"
+    expect "$1" 200 "downloading"
 }
 
 buy() { ask "$1" POST /api/orders "{\"stuffId\":\"$stuff\"}"; }
@@ -138,6 +149,13 @@ eventually 15 "the order is complete" shows "$winner" "/api/orders/$order" '.sta
 good "$winner's order is complete"
 eventually 15 "the listing is sold" shows "$loser" "/api/stuff/$stuff" '.status == "sold"'
 good "the listing is sold"
+file=/api/stuff/$stuff/file
+download "$winner"
+cmp -s "$work/file" "$work/$winner.body" || wrong "$winner has another file than the seller uploaded"
+good "$winner downloads it: the same $(wc -c <"$work/file") bytes"
+ask "$loser" GET "$file"
+expect "$loser" 403 "downloading without buying"
+good "$loser may not ($(field "$loser" '.errors[0].message'))"
 buy "$loser"
 expect "$loser" 409 "buying what is sold"
 good "$loser can't buy it any more ($(field "$loser" '.errors[0].message'))"

@@ -120,17 +120,38 @@ buyer_make(struct buyer *b)
 	arena_free(a);
 }
 
+const struct answer *
+buyer_uploads(const struct buyer *b, const char *stuff_id)
+{
+	char path[64], cookie[1100];
+	const char *params[] = {"REQUEST_METHOD=PUT",
+				path,
+				"REQUEST_ID=test",
+				"CONTENT_TYPE=text/plain",
+				"CONTENT_LENGTH=9",
+				cookie,
+				NULL};
+
+	snprintf(path, sizeof(path), "SCRIPT_NAME=/api/stuff/%s/file",
+		 stuff_id);
+	snprintf(cookie, sizeof(cookie), "HTTP_COOKIE=__Host-session=%s",
+		 b->token);
+	return fcgi_ask("stuff", params, "all of it", 9);
+}
+
 char *
 buyer_lists(const struct buyer *b, int64_t price)
 {
-	char body[128];
+	char body[128], *id;
 	const struct answer *a;
 
 	snprintf(body, sizeof(body), "{\"title\":\"Notes\",\"price\":%lld}",
 		 (long long)price);
 	a = fcgi_call("stuff", "POST", "/api/stuff", body, b->token);
 	TAP_INT(a->status, 201);
-	return strdup(a->status == 201 ? answer_text(a, "id") : "");
+	id = strdup(a->status == 201 ? answer_text(a, "id") : "");
+	TAP_INT(buyer_uploads(b, id)->status, 200);
+	return id;
 }
 
 const struct answer *
@@ -217,7 +238,7 @@ bool
 buyer_can_buy(const char *stuff_id, int64_t ms)
 {
 	char *filter = text("{\"_id\":{\"$oid\":\"%s\"},\"status\":"
-			    "\"available\"}",
+			    "\"available\",\"sha256\":{\"$exists\":true}}",
 			    stuff_id);
 	bool there = eventually(ms, copy_is_there, filter);
 
@@ -545,7 +566,8 @@ trade_once(const struct buyer *seller, const struct buyer *b, unsigned what)
 
 	snprintf(stuff, sizeof(stuff), "%s",
 		 a->status == 201 ? answer_text(a, "id") : "");
-	if (!answered(a, "stuff", stuff)) {
+	if (!answered(a, "stuff", stuff) ||
+	    buyer_uploads(seller, stuff)->status != 200) {
 		clock_sleep(RETRY_PACE);
 		return;
 	}
@@ -553,7 +575,9 @@ trade_once(const struct buyer *seller, const struct buyer *b, unsigned what)
 	 * at once, only makes more for it to hear. */
 	for (;;) {
 		a = buyer_buys(b, stuff);
-		if ((a->status != 404 && a->status != 503 && a->status != 0) ||
+		/* 409: it has not heard of its file. */
+		if ((a->status != 404 && a->status != 409 && a->status != 503 &&
+		     a->status != 0) ||
 		    trade.stop)
 			break;
 		clock_sleep(RETRY_PACE);

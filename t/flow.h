@@ -25,6 +25,9 @@ struct buyer {
 };
 void buyer_make(struct buyer *b);
 
+/* Gives a listing of theirs a small file, without which nobody can buy it. */
+const struct answer *buyer_uploads(const struct buyer *b, const char *stuff_id);
+
 /* As list_stuff(), buy() and pay(), over the services' own sockets.  The
  * answer lasts until the thread asks anew. */
 char *buyer_lists(const struct buyer *b, int64_t price);
@@ -41,7 +44,7 @@ void buyer_reads(const struct buyer *b, const char *service, const char *path,
 bool buyer_sees(const struct buyer *b, const char *service, const char *path,
 		const char *member, const char *texts, int64_t ms);
 
-/* Polls until the orders' copy of the listing is there and available. */
+/* Polls until the orders' copy of the listing is available and has a file. */
 bool buyer_can_buy(const char *stuff_id, int64_t ms);
 
 /* Runs the checker with more arguments (NULL ends them; NULL: none) and the

@@ -9,7 +9,8 @@ answer to a POST; faults and switches are not kept.  SIGTERM ends it.
 The API takes forms and answers JSON, for any `Authorization: Bearer sk_...`;
 statuses, errors, test cards and `Idempotency-Key` are those of Stripe's v1.
 ROUTES lists the calls, CARDS the cards; any other number pays.  There are no
-webhooks and no customers.  `_authenticate` is the buyer passing 3-D Secure.
+webhooks and no customers.  `_authenticate` is the buyer passing 3-D Secure,
+`_dispute` and `_fail` are a bank that contests a payment or refuses a refund.
 
 GET /_books is what happened, for a checker; DELETE /_books wipes it:
     {"intents": [{all that the API shows, "payment_method" as first named,
@@ -249,11 +250,12 @@ class Gateway:
         self.reset()
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
-                self.books = json.load(file)
+                self.books.update(json.load(file))
 
     def wipe(self) -> None:
         self.books = {"intents": {}, "charges": {}, "refunds": {},
-                      "payment_methods": {}, "keys": {}, "requests": []}
+                      "disputes": {}, "payment_methods": {}, "keys": {},
+                      "requests": []}
         self.version += 1
 
     def reset(self) -> None:
@@ -533,7 +535,7 @@ class Gateway:
             "failure_message": None, "metadata": dict(intent["metadata"]),
             "paid": True, "payment_intent": intent["id"],
             "payment_method": method["id"], "refunded": False,
-            "status": "succeeded"}
+            "disputed": False, "status": "succeeded"}
         self.books["charges"][charge["id"]] = charge
         intent["latest_charge"] = charge["id"]
         if method["_fate"] in DECLINES:
@@ -610,6 +612,35 @@ class Gateway:
         self.books["refunds"][refund["id"]] = refund
         return refund
 
+    def fail_refund(self, params: Json, id: str) -> Json:
+        refund = self.find("refund", id, 404, "refund")
+        intent = self.intent(refund["payment_intent"])
+        charge = self.books["charges"][refund["charge"]]
+        if refund["status"] != "failed":
+            refund["status"] = "failed"
+            charge["amount_refunded"] -= refund["amount"]
+            charge["refunded"] = False
+            intent["_refunded"] -= refund["amount"]
+            self.note(intent, "refund failed", refund["amount"])
+        return refund
+
+    def dispute_intent(self, params: Json, id: str) -> Json:
+        """Open a dispute, or say how it went."""
+        intent = self.intent(id, "disputed", "succeeded")
+        charge = self.books["charges"][intent["latest_charge"]]
+        status = choice(params, "status", "needs_response", "won", "lost")
+        for dispute in self.books["disputes"].values():
+            if dispute["payment_intent"] == id:
+                dispute["status"] = status
+                return dispute
+        dispute = {
+            **new("dp"), "object": "dispute", "amount": intent["amount"],
+            "charge": charge["id"], "currency": intent["currency"],
+            "payment_intent": id, "status": status}
+        charge["disputed"] = True
+        self.books["disputes"][dispute["id"]] = dispute
+        return dispute
+
     def page(self, params: Json, kind: str, things: list[Json]) -> Json:
         """The newest first."""
         limit = integer(params, "limit", 1, 100, 10)
@@ -626,7 +657,7 @@ class Gateway:
                          [*self.books["intents"].values()])
 
     def list_of(self, params: Json, kind: str) -> Json:
-        """Charges or refunds, of one intent or all."""
+        """Charges, refunds or disputes, of one intent or all."""
         wanted = params.get("payment_intent")
         return self.page(params, kind, [
             thing for thing in self.books[kind].values()
@@ -663,13 +694,15 @@ ROUTES = (      # method, path, what does it, and the parameters it knows
      "payment_method off_session return_url"),
     ("POST", INTENTS + r"/(\w+)/_authenticate", Gateway.authenticate_intent,
      "client_secret success"),
+    ("POST", INTENTS + r"/(\w+)/_dispute", Gateway.dispute_intent, "status"),
     ("POST", INTENTS + r"/(\w+)/capture", Gateway.capture_intent,
      "amount_to_capture"),
     ("POST", INTENTS + r"/(\w+)/cancel", Gateway.cancel_intent,
      "cancellation_reason"),
     ("POST", "/v1/refunds", Gateway.create_refund,
      "payment_intent amount reason metadata"),
-    ("GET", "/v1/(charges|refunds)", Gateway.list_of,
+    ("POST", r"/v1/refunds/(\w+)/_fail", Gateway.fail_refund, ""),
+    ("GET", "/v1/(charges|refunds|disputes)", Gateway.list_of,
      "payment_intent limit starting_after"),
     ("POST", "/v1/payment_methods", Gateway.create_method,
      "type card billing_details metadata"),

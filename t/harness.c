@@ -482,15 +482,19 @@ ask_url(CURL *curl, struct answering *g, const char *method, const char *url,
 {
 	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
 	int64_t began = clock_monotonic();
+	bool typed = false;
 	long status = 0;
 	CURLcode code;
 
 	answering_start(g);
-	if (body != NULL)
+	for (; headers != NULL && *headers != NULL; headers++) {
+		list = curl_slist_append(list, *headers);
+		typed = typed ||
+			strncasecmp(*headers, "Content-Type:", 13) == 0;
+	}
+	if (body != NULL && !typed)
 		list = curl_slist_append(list,
 					 "Content-Type: application/json");
-	for (; headers != NULL && *headers != NULL; headers++)
-		list = curl_slist_append(list, *headers);
 	curl_easy_setopt(curl, CURLOPT_URL, url);
 	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(curl, CURLOPT_TIMEOUT, ASK_TIMEOUT);
@@ -614,13 +618,33 @@ new_id(const struct answer *a)
 	return strdup(id ? id : "000000000000000000000000");
 }
 
+const struct answer *
+upload(struct student *s, const char *stuff_id, const char *text,
+       const char *const *headers)
+{
+	static const char *const usual[] = {
+		"Content-Type: text/plain",
+		"Content-Disposition: attachment; filename=\"notes.txt\"",
+		NULL};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/api/stuff/%s/file", stuff_id);
+	return ask(s, "PUT", path, text, headers ? headers : usual);
+}
+
 char *
 list_stuff(struct student *s, int64_t price)
 {
-	return new_id(askf(s, "POST", "/api/stuff",
-			   "{\"title\":\"Notes\",\"description\":\"of a "
-			   "term\",\"price\":%lld}",
-			   (long long)price));
+	char *id = new_id(askf(s, "POST", "/api/stuff",
+			       "{\"title\":\"Notes\",\"description\":\"of a "
+			       "term\",\"price\":%lld}",
+			       (long long)price));
+	const struct answer *a = upload(s, id, "all of it", NULL);
+
+	TAP_INT(a->status, 200);
+	if (a->status != 200)
+		tap_note("%s", a->error ? a->error : a->body);
+	return id;
 }
 
 char *

@@ -89,7 +89,12 @@ const char *student_id(const struct student *s);
 const char *student_email(const struct student *s);
 const char *student_cookie(const struct student *s); /* the session's token */
 
-/* Steps that must succeed; ids are malloc()ed, 24 digits. */
+/* Gives a listing a file, which has that text; headers as for ask(). */
+const struct answer *upload(struct student *s, const char *stuff_id,
+			    const char *text, const char *const *headers);
+
+/* Steps that must succeed; ids are malloc()ed, 24 digits.  list_stuff() gives
+ * it a file too: its version is 2. */
 char *list_stuff(struct student *s, int64_t price);
 char *buy(struct student *s, const char *stuff_id);
 

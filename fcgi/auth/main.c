@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "mailer.h"
 #include "model.h"
 #include "password.h"
 #include "session.h"
@@ -51,19 +52,37 @@ set_role(struct context *cx, void *arg)
 	return 0;
 }
 
+static const char *
+open_all(void)
+{
+	const char *error = mailer_open();
+
+	return error ? error : password_open();
+}
+
+static void
+close_all(void)
+{
+	password_close();
+	mailer_close();
+}
+
 int
 main(int argc, char **argv)
 {
-	static const struct kind *const kinds[] = {&user_kind, &session_kind,
-						   &throttle_kind, NULL};
-	static struct task *const tasks[] = {&auth_sweep, NULL};
+	static const struct kind *const kinds[] = {
+		&user_kind, &session_kind, &throttle_kind, &letter_kind, NULL};
+	static struct task *const tasks[] = {&auth_sweep, &mailer_sending,
+					     NULL};
 	static struct service auth = {
 		.name = "auth",
 		.routes = auth_routes,
+		.hears = mailer_hears,
 		.kinds = kinds,
 		.tasks = tasks,
-		.open = password_open,
-		.close = password_close,
+		.settings = mailer_settings,
+		.open = open_all,
+		.close = close_all,
 	};
 	struct order order = {.email = argc == 3 ? argv[2] : NULL};
 

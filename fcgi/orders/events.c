@@ -21,6 +21,7 @@ const struct hears orders_hears[] = {
 	{EVENT_EXPIRATION_COMPLETE, &order_kind, NULL, order_expire, NULL},
 	{EVENT_PAYMENT_CREATED, &order_kind, paid, order_pay, NULL},
 	{EVENT_PAYMENT_FAILED, &order_kind, paid, order_fail, NULL},
+	{EVENT_PAYMENT_REFUNDED, &order_kind, paid, order_refund, NULL},
 	{EVENT_USER_BANNED, NULL, NULL, orders_end_of, NULL},
 	{EVENT_USER_ERASED, NULL, NULL, orders_end_of, NULL},
 	{0},

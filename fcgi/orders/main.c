@@ -5,8 +5,8 @@
 int
 main(void)
 {
-	static const struct kind *const kinds[] = {&order_kind,
-						   &stuff_copy_kind, NULL};
+	static const struct kind *const kinds[] = {
+		&order_kind, &stuff_copy_kind, &mail_kind, NULL};
 	static struct task *const tasks[] = {&orders_sweep, NULL};
 	static struct service orders = {
 		.name = "orders",

@@ -13,6 +13,9 @@
 #define COPY_WAIT 1000	  /* ms for news of stuff that is not known */
 #define SWEEP_EVERY 10000 /* ms */
 #define SWEEP_LIMIT 100	  /* orders in one sweep */
+#define WARN_LEAD                                                   \
+	180000 /* ms before its end that a hold's buyer is reminded \
+		*/
 
 static int64_t window; /* s that a hold lasts */
 
@@ -30,6 +33,7 @@ static const struct field order_stuff_fields[] = {
 	FIELD(struct order_stuff, title, "title", FIELD_TEXT),
 	FIELD(struct order_stuff, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
+	FIELD(struct order_stuff, seller_id, "sellerId", FIELD_ID),
 	{0},
 };
 
@@ -37,6 +41,8 @@ static const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),
+	FIELD(struct order, listing, "listing", FIELD_TEXT,
+	      .flags = FIELD_OMIT),
 	FIELD(struct order, user_id, "userId", FIELD_ID),
 	FIELD(struct order, slot, "slot", FIELD_ID, .flags = FIELD_HIDDEN),
 	FIELD(struct order, stuff, "stuff", FIELD_RECORD,
@@ -73,6 +79,7 @@ publishes(const void *rec)
 	return is(o, ORDER_CREATED)	? EVENT_ORDER_CREATED
 	       : is(o, ORDER_CANCELLED) ? EVENT_ORDER_CANCELLED
 	       : is(o, ORDER_COMPLETE)	? EVENT_ORDER_COMPLETED
+	       : is(o, ORDER_REFUNDED)	? EVENT_ORDER_REFUNDED
 					: EVENT_NONE;
 }
 
@@ -92,6 +99,7 @@ static const struct field copy_fields[] = {
 	FIELD(struct stuff_copy, price, "price", FIELD_INT,
 	      .flags = FIELD_ZERO),
 	FIELD(struct stuff_copy, user_id, "userId", FIELD_ID),
+	FIELD(struct stuff_copy, sha256, "sha256", FIELD_TEXT),
 	{0},
 };
 
@@ -154,6 +162,8 @@ order_cancel(struct context *cx, void *rec, const void *arg)
 		return fail_forbidden(cx->arena, "Not your order");
 	if (is(o, ORDER_COMPLETE))
 		return fail_conflict(cx->arena, "The order is complete", 0);
+	if (is(o, ORDER_REFUNDED))
+		return fail_conflict(cx->arena, "The order is refunded", 0);
 	return live(o) ? end(o, ORDER_BY_BUYER) : STORE_KEEP;
 }
 
@@ -288,8 +298,24 @@ order_fail(struct context *cx, void *rec, const void *arg)
 
 	(void)arg;
 	TRY(check_there(cx, o));
-	return is(o, ORDER_CANCELLED) ? STORE_KEEP
-				      : end(o, ORDER_PAYMENT_FAILED);
+	return live(o) || is(o, ORDER_COMPLETE) ? end(o, ORDER_PAYMENT_FAILED)
+						: STORE_KEEP;
+}
+
+const struct fail *
+order_refund(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct payment_event *payment = event->data;
+	struct order *o = rec;
+
+	TRY(check_there(cx, o));
+	if (!is(o, ORDER_COMPLETE))
+		return STORE_KEEP;
+	o->status = ORDER_REFUNDED;
+	o->listing = payment->listing;
+	*o->slot = '\0';
+	return NULL;
 }
 
 const struct fail *
@@ -305,6 +331,7 @@ stuff_copy_put(struct context *cx, void *rec, const void *arg)
 	copy->hidden = stuff->hidden;
 	copy->price = stuff->price;
 	memcpy(copy->user_id, stuff->user_id, ID_SIZE);
+	copy->sha256 = stuff->file.sha256;
 	return NULL;
 }
 
@@ -312,6 +339,14 @@ static bool
 removed(const struct stuff_copy *copy)
 {
 	return strcmp(copy->status, "removed") == 0 || copy->hidden != NULL;
+}
+
+static bool
+complete(const void *rec)
+{
+	const struct stuff_copy *copy = rec;
+
+	return copy->sha256 != NULL || removed(copy);
 }
 
 /* What one who came second reads. */
@@ -367,6 +402,17 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	if (strcmp(copy.user_id, user->id) == 0)
 		return fail_bad_request(cx->arena,
 					"You can't buy your own stuff");
+	/* Nor is its file's event there before who saw it uploaded. */
+	if (!complete(&copy))
+		TRY(store_await(cx, &stuff_copy_kind, stuff_id, complete,
+				COPY_WAIT, &copy));
+	if (!complete(&copy))
+		return fail_conflict(cx->arena,
+				     "The stuff has no file yet, so it can't "
+				     "be bought",
+				     0);
+	if (removed(&copy))
+		return fail_not_found(cx->arena);
 	do {
 		int64_t now = clock_now();
 
@@ -379,6 +425,7 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 		memcpy(ret->user_id, user->id, ID_SIZE);
 		memcpy(ret->slot, stuff_id, ID_SIZE);
 		memcpy(ret->stuff.id, stuff_id, ID_SIZE);
+		memcpy(ret->stuff.seller_id, copy.user_id, ID_SIZE);
 		fail = store_add(cx, &order_kind, ret);
 		if (fail == NULL)
 			break;
@@ -402,25 +449,65 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	return fail_not_found(cx->arena);
 }
 
+/* Live orders whose time is over between these two, the first one first. */
+static const struct fail *
+live_until(struct context *cx, int64_t after, int64_t until, struct order **ret,
+	   size_t *ret_count)
+{
+	bson_t *filter = bson_new(), range;
+	void *found;
+
+	append_live(filter);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &range);
+	BSON_APPEND_DATE_TIME(&range, "$gt", after);
+	BSON_APPEND_DATE_TIME(&range, "$lte", until);
+	bson_append_document_end(filter, &range);
+	TRY(store_find(cx, &order_kind, filter, "expiresAt", SWEEP_LIMIT,
+		       &found, ret_count));
+	*ret = found;
+	return NULL;
+}
+
+/* Reminds who holds something and is about to lose it.  Holds end in the order
+ * in which they began, so it goes on where it was. */
+static void
+warn(struct context *cx)
+{
+	static int64_t warned; /* of this task's thread alone */
+	int64_t now = clock_now(), lead = window * 1000 / 2;
+	struct order *o;
+	size_t n = SWEEP_LIMIT;
+
+	lead = lead < WARN_LEAD ? lead : WARN_LEAD;
+	warned = warned > now ? warned : now;
+	while (n == SWEEP_LIMIT) {
+		if (live_until(cx, warned, now + lead, &o, &n) != NULL)
+			return;
+		for (size_t i = 0; i < n; i++) {
+			struct mail mail = {.letter = MAIL_LAPSING,
+					    .title = o[i].stuff.title,
+					    .amount = o[i].stuff.price,
+					    .at = o[i].expires_at};
+
+			memcpy(mail.order_id, o[i].head.id, ID_SIZE);
+			memcpy(mail.user_id, o[i].user_id, ID_SIZE);
+			if (mail_send(cx, &mail) != NULL)
+				return;
+			warned = o[i].expires_at;
+		}
+	}
+}
+
 static void
 sweep(struct context *cx)
 {
-	bson_t *filter, before;
 	struct order *lapsed_orders, o;
-	void *found;
 	size_t n;
 
-	if (GUARD_OFF("sweeper"))
+	warn(cx);
+	if (GUARD_OFF("sweeper") ||
+	    live_until(cx, 0, clock_now(), &lapsed_orders, &n) != NULL)
 		return;
-	filter = bson_new();
-	append_live(filter);
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &before);
-	BSON_APPEND_DATE_TIME(&before, "$lte", clock_now());
-	bson_append_document_end(filter, &before);
-	if (store_find(cx, &order_kind, filter, NULL, SWEEP_LIMIT, &found,
-		       &n) != NULL)
-		return;
-	lapsed_orders = found;
 	for (size_t i = 0; i < n; i++)
 		if (store_change(cx, &order_kind, lapsed_orders[i].head.id,
 				 order_expire, NULL, &o) == NULL)

@@ -3,6 +3,7 @@
 #ifndef ORDERS_MODEL_H
 #define ORDERS_MODEL_H
 
+#include "mail.h"
 #include "service.h"
 
 /*
@@ -15,6 +16,8 @@
  *       expired, by-buyer, removed, banned,         payment-failed
  *       payment-failed
  *
+ * A complete order whose money was given back is refunded: payment:refunded.
+ *
  * Every arrow is one store_decide function below, and one compare-and-set:
  * that is what decides between a payment and the end of the fifteen minutes.
  */
@@ -22,6 +25,7 @@
 #define ORDER_AWAITING_PAYMENT "awaiting:payment"
 #define ORDER_CANCELLED "cancelled"
 #define ORDER_COMPLETE "complete"
+#define ORDER_REFUNDED "refunded"
 
 /* Why an order was cancelled. */
 #define ORDER_EXPIRED "expired"
@@ -34,14 +38,18 @@ struct order_stuff { /* as it was when BUY was clicked */
 	char id[ID_SIZE];
 	const char *title;
 	int64_t price;
+	char seller_id[ID_SIZE];
 };
 
 struct order {
 	struct head head;
 	const char *status, *reason;
 	char user_id[ID_SIZE];
-	/* The listing's id unless cancelled, and unique: the one thing that
-	 * keeps two buyers apart. */
+	/* What becomes of the listing of a refunded order: "free" for others,
+	 * or "removed". */
+	const char *listing;
+	/* The listing's id unless cancelled or refunded, and unique: the one
+	 * thing that keeps two buyers apart. */
 	char slot[ID_SIZE];
 	struct order_stuff stuff;
 	int64_t created_at, expires_at;
@@ -53,6 +61,7 @@ struct stuff_copy {
 	const char *hidden; /* its seller is banned or gone; else NULL */
 	int64_t price;
 	char user_id[ID_SIZE];
+	const char *sha256; /* of its file; NULL: it has none */
 };
 
 extern const struct kind order_kind, stuff_copy_kind;
@@ -65,7 +74,8 @@ extern struct task orders_sweep;
 
 /*
  * BUY: holds the listing for user, or says who may not: 404 no such stuff, 400
- * own stuff, 409 held or sold.  The holder who asks again gets the same order.
+ * own stuff, 409 held, sold or without a file.  The holder who asks again gets
+ * the same order.
  */
 const struct fail *order_buy(struct context *cx, const char *stuff_id,
 			     const struct user *user, struct order *ret);
@@ -93,6 +103,7 @@ const struct fail *order_confirm(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *order_pay(struct context *cx, void *rec, const void *arg);
 const struct fail *order_fail(struct context *cx, void *rec, const void *arg);
+const struct fail *order_refund(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_copy_put(struct context *cx, void *rec,
 				  const void *arg);
 

@@ -13,6 +13,7 @@ const struct hears payments_hears[] = {
 	 &payments_settling},
 	{EVENT_ORDER_COMPLETED, &order_copy_kind, NULL, order_copy_put,
 	 &payments_settling},
+	{EVENT_ORDER_REFUNDED, &order_copy_kind, NULL, order_copy_put, NULL},
 	{0},
 };
 

@@ -16,9 +16,14 @@
 #include "log.h"
 
 #define CONNECT_TIMEOUT 2000 /* ms */
-#define MAX_REPLY 65536
+#define MAX_REPLY 524288     /* a page of a list */
 #define MAX_KEYS 10
 #define INTENTS "/v1/payment_intents"
+#define CHARGES "/v1/charges"
+#define REFUNDS "/v1/refunds"
+#define DISPUTES "/v1/disputes"
+#define RECENT_PAGES 300 /* of 100 */
+#define ID_MAX 256
 /* What an intent looks like depends on it, so it is not left to the account's
  * settings. */
 #define API_VERSION "2023-10-16"
@@ -389,4 +394,206 @@ gateway_create(struct arena *a, const char *order_id, int64_t amount,
 		.message = c.status == 402 ? error_message(a, error)
 					   : "There is no such payment method",
 	};
+}
+
+static json_object *
+list_of(const struct call *c)
+{
+	return c->status == 200 ? json_member(c->json, "data", json_type_array)
+				: NULL;
+}
+
+static int64_t
+number(json_object *o, const char *name)
+{
+	json_object *v = json_member(o, name, json_type_int);
+
+	return v ? json_object_get_int64(v) : 0;
+}
+
+/* How much of an intent was given back, or is on its way; false: not known. */
+static bool
+refunded_of(struct arena *a, struct call *c, const char *intent,
+	    int64_t *ret_amount)
+{
+	json_object *list;
+
+	*ret_amount = 0;
+	if (GUARD_OFF("refund-look"))
+		return true;
+	c->path =
+		arena_printf(a, REFUNDS "?payment_intent=%s&limit=100", intent);
+	c->form = NULL;
+	exchange(a, c, NULL);
+	list = list_of(c);
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		json_object *o = json_object_array_get_idx(list, i);
+		const char *status = json_text(o, "status");
+
+		if (status != NULL && strcmp(status, "failed") != 0 &&
+		    strcmp(status, "canceled") != 0)
+			*ret_amount += number(o, "amount");
+	}
+	return list != NULL;
+}
+
+struct gateway_reply
+gateway_refund(struct arena *a, const char *order_id, const char *intent,
+	       int64_t amount)
+{
+	struct call c = {.what = "refund", .order_id = order_id};
+	struct gateway_reply r = {.state = GATEWAY_DECLINED, .intent = intent};
+	json_object *error;
+	const char *status;
+	int64_t had;
+
+	if (!refunded_of(a, &c, intent, &had))
+		return unknown(&c);
+	if (had < amount) {
+		if (had > 0) /* in part, by others: another call */
+			c.what = arena_printf(a, "refund-%lld",
+					      (long long)(amount - had));
+		c.path = REFUNDS;
+		c.form = arena_printf(a,
+				      "payment_intent=%s&amount=%lld"
+				      "&metadata[order_id]=%s",
+				      intent, (long long)(amount - had),
+				      order_id);
+		post(a, &c);
+		if (c.code == CURLE_OPERATION_TIMEDOUT ||
+		    c.code == CURLE_COULDNT_CONNECT)
+			return unknown(&c);
+		status = c.status == 200 ? json_text(c.json, "status") : NULL;
+		error = json_member(c.json, "error", json_type_object);
+		if (status != NULL && strcmp(status, "failed") == 0)
+			return r;
+		if (error != NULL && c.status >= 400 && c.status < 500 &&
+		    c.status != 409 && c.status != 429 && c.status != 401)
+			r.message = error_message(a, error);
+		if (status != NULL && GUARD_OFF("refund-look"))
+			had = amount;
+		else if (!refunded_of(a, &c, intent, &had))
+			return unknown(&c);
+	}
+	if (had >= amount)
+		return (struct gateway_reply){.state = GATEWAY_RETURNED,
+					      .intent = intent};
+	return r.message != NULL ? r : unknown(&c);
+}
+
+struct gateway_facts
+gateway_ask(struct arena *a, const char *order_id, const char *intent)
+{
+	struct call c = {.what = "look", .order_id = order_id};
+	struct gateway_facts f = {.state = GATEWAY_UNKNOWN};
+	struct gateway_reply r = look(a, &c, intent);
+	json_object *list;
+
+	if (r.state == GATEWAY_UNKNOWN)
+		return f;
+	if (r.state == GATEWAY_TAKEN) {
+		if (!refunded_of(a, &c, intent, &f.refunded))
+			return f;
+		c.path = arena_printf(a, DISPUTES "?payment_intent=%s&limit=1",
+				      intent);
+		exchange(a, &c, NULL);
+		list = list_of(&c);
+		if (list != NULL && json_object_array_length(list) > 0) {
+			const char *status = json_text(
+				json_object_array_get_idx(list, 0), "status");
+
+			f.dispute = status ? arena_strdup(a, status) : NULL;
+		} else if (list == NULL && c.status != 404) {
+			return f;
+		}
+	}
+	f.state = r.state;
+	return f;
+}
+
+static struct gateway_news
+read_news(json_object *o, const char *what)
+{
+	const char *status = json_text(o, "status");
+	json_object *captured = json_member(o, "captured", json_type_boolean);
+	json_object *disputed = json_member(o, "disputed", json_type_boolean);
+
+	return (struct gateway_news){
+		.of = strcmp(what, CHARGES) == 0   ? NEWS_CHARGE
+		      : strcmp(what, REFUNDS) == 0 ? NEWS_REFUND
+						   : NEWS_DISPUTE,
+		.intent = json_text(o, "payment_intent"),
+		.status = status ? status : "",
+		.captured = captured && json_object_get_boolean(captured),
+		.disputed = disputed && json_object_get_boolean(disputed),
+		.refunded = number(o, "amount_refunded"),
+	};
+}
+
+typedef void (*news_handler)(void *closure, const struct gateway_news *news);
+
+/* One page of a list: hands over what was made since then, and in *ret_after
+ * leaves the id to go on behind, or NULL at the end.  False: no answer. */
+static bool
+recent_page(struct arena *a, const char *path, int64_t since, news_handler each,
+	    void *closure, char ret_after[ID_MAX])
+{
+	struct call c = {.what = "list", .order_id = ""};
+	json_object *list, *more, *o = NULL;
+	const char *id;
+
+	c.path = arena_printf(a, "%s?limit=100%s%s", path,
+			      *ret_after ? "&starting_after=" : "", ret_after);
+	*ret_after = '\0';
+	exchange(a, &c, NULL);
+	/* Not each stand-in has disputes. */
+	if (c.status == 404)
+		return true;
+	list = list_of(&c);
+	if (list == NULL)
+		return false;
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		struct gateway_news news;
+
+		o = json_object_array_get_idx(list, i);
+		if (number(o, "created") < since)
+			return true;
+		news = read_news(o, path);
+		if (news.intent != NULL)
+			each(closure, &news);
+	}
+	id = o ? json_text(o, "id") : NULL;
+	more = json_member(c.json, "has_more", json_type_boolean);
+	if (id != NULL && strlen(id) < ID_MAX && more != NULL &&
+	    json_object_get_boolean(more))
+		memcpy(ret_after, id, strlen(id) + 1);
+	return true;
+}
+
+/* Newest first. */
+static bool
+recent(const char *path, int64_t since, news_handler each, void *closure)
+{
+	struct arena *a = arena_new(); /* of one page */
+	char after[ID_MAX] = "";
+	int pages = 0;
+	bool told;
+
+	do {
+		arena_reset(a);
+		told = recent_page(a, path, since, each, closure, after);
+	} while (told && *after != '\0' && ++pages < RECENT_PAGES);
+	arena_free(a);
+	if (pages == RECENT_PAGES)
+		LOG(LOG_WARN, "too much at the gateway to look at all",
+		    LOG_TEXT("of", path));
+	return told;
+}
+
+bool
+gateway_recent(int64_t since, news_handler each, void *closure)
+{
+	return recent(CHARGES, since, each, closure) &&
+	       recent(REFUNDS, since, each, closure) &&
+	       recent(DISPUTES, since, each, closure);
 }

@@ -3,6 +3,7 @@
 #ifndef PAYMENTS_GATEWAY_H
 #define PAYMENTS_GATEWAY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "arena.h"
@@ -20,6 +21,7 @@ enum gateway_state {
 	GATEWAY_HELD,	   /* the amount is set aside for us */
 	GATEWAY_TAKEN,	   /* the amount is ours */
 	GATEWAY_CANCELLED, /* nothing is held, or ever will be */
+	GATEWAY_RETURNED,  /* the amount was ours and was given back */
 };
 
 struct gateway_reply {
@@ -65,5 +67,39 @@ struct gateway_reply gateway_capture(struct arena *a, const char *order_id,
  * and TAKEN say that it did not happen. */
 struct gateway_reply gateway_cancel(struct arena *a, const char *order_id,
 				    const char *intent);
+
+/* Gives back what of amount was not given back yet.  RETURNED; DECLINED when
+ * the gateway says that it won't; or UNKNOWN.  It looks before it acts, so it
+ * refunds once also where keys don't count. */
+struct gateway_reply gateway_refund(struct arena *a, const char *order_id,
+				    const char *intent, int64_t amount);
+
+/* All that is known of an intent; state UNKNOWN: nothing is. */
+struct gateway_facts {
+	enum gateway_state state;
+	int64_t refunded;    /* cents */
+	const char *dispute; /* its state; NULL: there is none known */
+};
+struct gateway_facts gateway_ask(struct arena *a, const char *order_id,
+				 const char *intent);
+
+/* A charge, refund or dispute, as a list of them tells it. */
+struct gateway_news {
+	enum { NEWS_CHARGE, NEWS_REFUND, NEWS_DISPUTE } of;
+	const char *intent;
+	const char *status;
+	bool captured, disputed; /* a charge */
+	int64_t refunded;	 /* of a charge, cents */
+};
+
+/*
+ * What happened lately: calls each() with every charge, refund and dispute that
+ * was made since then (s since 1970), newest first.  Returns false when the
+ * gateway does not tell.
+ */
+bool gateway_recent(int64_t since,
+		    void (*each)(void *closure,
+				 const struct gateway_news *news),
+		    void *closure);
 
 #endif

@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: MIT */
 #include "gateway.h"
 #include "model.h"
+#include "webhook.h"
 
 static const char *key, *base;
 
 static const struct setting settings[] = {
 	{.name = "STRIPE_KEY", .text = &key, .min = 1},
+	{.name = "STRIPE_WEBHOOK_SECRET", .text = &webhook_secret, .min = 1},
 	{.name = "STRIPE_API_BASE",
 	 .text = &base,
 	 .fallback = "https://api.stripe.com"},
@@ -28,9 +30,16 @@ open_gateway(void)
 int
 main(void)
 {
-	static const struct kind *const kinds[] = {&payment_kind,
-						   &order_copy_kind, NULL};
-	static struct task *const tasks[] = {&payments_settling, NULL};
+	static const struct kind *const kinds[] = {
+		&payment_kind, &order_copy_kind, &coupon_kind, &guesses_kind,
+		&webhook_kind, &mail_kind,	 NULL,
+	};
+	static struct task *const tasks[] = {
+		&payments_settling,
+		&coupons_sweep,
+		&payments_reconciling,
+		NULL,
+	};
 	static struct service payments = {
 		.name = "payments",
 		.routes = payments_routes,

@@ -3,6 +3,8 @@
 #ifndef PAYMENTS_MODEL_H
 #define PAYMENTS_MODEL_H
 
+#include "coupons.h"
+#include "mail.h"
 #include "service.h"
 
 /*
@@ -16,9 +18,14 @@
  *      +------------------------+--> voided   order:cancelled
  *      +------------------------+--> failed   the card was declined
  *
- * While authorizing or authorized it is in motion: payment_settle() does the
- * next step, whoever calls it and whatever happened before.  What is there
- * decides what that is; the first row that fits:
+ *   captured <-----------> refunding -----------> refunded
+ *      |  seller, admin, or    |  the gateway gave
+ *      |  the gateway's own    |  the money back
+ *      |  word; refused
+ *
+ * While authorizing, authorized or refunding it is in motion: payment_settle()
+ * does the next step, whoever calls it and whatever happened before.  What is
+ * there decides what that is; the first row that fits:
  *
  *   status       and                     then
  *   authorizing  amount, no intent       create the intent, save its id
@@ -26,6 +33,8 @@
  *   either       a reason                cancel the intent: failed
  *   authorizing                          confirm: authorized, or a reason
  *   authorized   the order is complete   capture: captured, or a reason
+ *   refunding                            refund what is not refunded yet:
+ *                                        refunded, or why not and captured
  *
  * So an intent is known before it can charge, nothing is captured before its
  * order is complete, and a payment is failed or voided only once the gateway
@@ -37,6 +46,12 @@
 #define PAYMENT_CAPTURED "captured"
 #define PAYMENT_FAILED "failed"
 #define PAYMENT_VOIDED "voided"
+#define PAYMENT_REFUNDING "refunding"
+#define PAYMENT_REFUNDED "refunded"
+
+/* What becomes of the listing of a refunded order. */
+#define LISTING_FREE "free"
+#define LISTING_REMOVED "removed"
 
 /* In motion, it belongs to the process that works on it for so long, more than
  * a step can take, and to any other thereafter.  That spares the gateway the
@@ -47,29 +62,36 @@
  * Places where a test build dies, waits or forgets (see failpoint.h).
  * FAILPOINTS, in the order they are passed: before-intent, intent-created,
  * intent-saved, charged (the gateway has confirmed, nothing is saved of it),
- * authorized, capture-answered, captured; and cancel-answered.
- * GUARDS_OFF, for negative controls:
- *   one-payment       a payment has an id of its own: two of an order are paid
- *   gateway-key       no Idempotency-Key, and the intent is confirmed before
- *                     its id is saved: a crash in between charges twice
- *   gateway-recovery  nobody goes on with an authorizing payment whose process
- *                     died: the money stays set aside for ever
- *   wait-for-order    captures at once: the money is kept of an order that
- *                     lapsed meanwhile
+ * authorized, capture-answered, captured; and cancel-answered; and
+ * refund-answered.  With a coupon also coupon-checked, coupon-taken,
+ * coupon-spent, coupon-returned. GUARDS_OFF, for negative controls: one-payment
+ * a payment has an id of its own: two of an order are paid gateway-key       no
+ * Idempotency-Key, and the intent is confirmed before its id is saved: a crash
+ * in between charges twice gateway-recovery  nobody goes on with an authorizing
+ * payment whose process died: the money stays set aside for ever wait-for-order
+ * captures at once: the money is kept of an order that lapsed meanwhile
+ *   coupon-uses       a use is taken without another look at how many are left
+ *   refund-look       the gateway is not asked what was given back: a lost
+ *                     answer leaves an order complete, its money gone
+ *   webhook-truth     an event is believed: an old one refunds what is paid
  * And lease: it lasts 1 s, so that tests of recovery are over soon.
  */
 
 struct order_copy {
 	struct head head;
 	const char *status; /* as in its last event */
-	char user_id[ID_SIZE];
+	char user_id[ID_SIZE], seller_id[ID_SIZE], stuff_id[ID_SIZE];
+	const char *title;
 	int64_t price, expires_at;
 };
 
 struct payment {
 	struct head head;
 	char order_id[ID_SIZE], user_id[ID_SIZE];
-	int64_t amount; /* cents */
+	int64_t amount;	  /* cents: the price less the discount */
+	int64_t discount; /* by the coupon */
+	const char *coupon;
+	char coupon_id[ID_SIZE];
 	const char *currency, *status;
 	const char *reason; /* why it failed, or is going to */
 	int64_t created_at;
@@ -78,12 +100,29 @@ struct payment {
 	const char *request; /* hash of what was asked for */
 	const char *idempotency_key;
 	int64_t lease_until; /* 0: nobody works on it */
+
+	/* As the order was, for the books. */
+	char seller_id[ID_SIZE], stuff_id[ID_SIZE];
+	const char *title;
+	int64_t price, captured_at;
+
+	int64_t refunded; /* cents that were given back */
+	int64_t refunded_at;
+	const char *refunded_by;    /* "seller", "admin" or "gateway" */
+	const char *refund_refused; /* why the last try was */
+	const char *listing;	    /* LISTING_FREE or _REMOVED */
+	const char *dispute;	    /* the gateway's word for its state */
+	const char *alert;	    /* what someone must look into */
 };
 
-/* Who asks for a payment; texts may be NULL. */
+/* Who asks for a payment; texts may be NULL.  The coupon's code is as it is
+ * shown, or else as it was typed. */
 struct payment_request {
-	const char *method, *idempotency_key;
+	const char *method, *coupon, *idempotency_key;
 };
+
+/* How long a request waits for news of an order that is not known. */
+#define ORDER_WAIT 1000 /* ms */
 
 extern const struct kind payment_kind, order_copy_kind;
 extern const struct route payments_routes[];
@@ -98,7 +137,8 @@ bool order_is_complete(const struct order_copy *o);
 bool order_is_cancelled(const struct order_copy *o);
 
 /* Is it the request that made p, asked again? */
-bool payment_is_of(const struct payment *p, const struct payment_request *rq);
+bool payment_is_of(struct context *cx, const struct payment *p,
+		   const struct payment_request *rq);
 
 /* 503: the gateway's answer is not known; it is asked again some seconds
  * later.  Compare with ==. */
@@ -107,11 +147,13 @@ extern const struct fail payment_put_off;
 
 /*
  * Makes the payment of an order and settles it as far as can be now.
- * STORE_DUPLICATE when there is one; or PAYMENT_PUT_OFF.
+ * STORE_DUPLICATE when there is one; or PAYMENT_PUT_OFF; or fails as
+ * coupon_take() when coupon, which may be NULL, can't be had.
  */
 const struct fail *payment_start(struct context *cx,
 				 const struct order_copy *order,
 				 const struct payment_request *rq,
+				 const struct coupon *coupon,
 				 struct payment *ret);
 
 /*
@@ -120,6 +162,34 @@ const struct fail *payment_start(struct context *cx,
  */
 const struct fail *payment_settle(struct context *cx, const char *id,
 				  struct payment *ret);
+
+/* Who wants an order refunded. */
+struct refund_wish {
+	const struct user *user; /* NULL: the gateway did it */
+	const char *listing;
+};
+
+/*
+ * Gives the money of an order back, in full and once, and says what becomes of
+ * the listing; again: nothing more happens.  *ret is the payment then.  403
+ * for others than the seller and admins, 409 when there is nothing to refund
+ * or the gateway refuses.
+ */
+const struct fail *payment_refund(struct context *cx, const char *id,
+				  const struct refund_wish *wish,
+				  struct payment *ret);
+
+/*
+ * Asks the gateway what became of the payment's intent, and makes our record
+ * say the same, or the gateway do what our record says.  *ret_mended, if that
+ * was anything.
+ */
+const struct fail *payment_reconcile(struct context *cx, const char *id,
+				     bool *ret_mended);
+
+/* The payment whose intent that is; 404 when there is none. */
+const struct fail *payment_by_intent(struct context *cx, const char *intent,
+				     struct payment *ret);
 
 /* Payments in motion, by id, behind that id ("": the first ones). */
 const struct fail *payment_in_motion(struct context *cx, const char *behind,

@@ -4,9 +4,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "books.h"
 #include "model.h"
+#include "webhook.h"
 
-#define ORDER_WAIT 1000	 /* ms for news of an order that is not known */
 #define RESULT_WAIT 3000 /* ms for what becomes of a payment */
 #define LOOK_MIN 10	 /* ms between two looks meanwhile, the first time */
 #define LOOK_MAX 50
@@ -14,7 +15,7 @@
 
 struct pay_body {
 	char order_id[ID_SIZE];
-	const char *token;
+	const char *token, *coupon;
 };
 
 /* A payment method's id, as the gateway makes them. */
@@ -38,16 +39,52 @@ static const struct field pay_body[] = {
 	      .flags = FIELD_REQUIRED),
 	FIELD(struct pay_body, token, "token", FIELD_TEXT, .min = 1, .max = 255,
 	      .valid = token_valid),
+	FIELD(struct pay_body, coupon, "coupon", FIELD_TEXT, .min = 1,
+	      .max = HTTP_MAX_CODE),
 	{0},
 };
 
 static const struct fail *pay(struct request *rq);
 static const struct fail *show(struct request *rq);
+static const struct fail *give_back(struct request *rq);
+
+struct refund_body {
+	const char *listing;
+};
+
+static bool
+listing_valid(const void *member)
+{
+	const char *s = *(const char *const *)member;
+
+	return strcmp(s, LISTING_FREE) == 0 || strcmp(s, LISTING_REMOVED) == 0;
+}
+
+static const struct field refund_body[] = {
+	FIELD(struct refund_body, listing, "listing", FIELD_TEXT,
+	      .flags = FIELD_REQUIRED, .valid = listing_valid,
+	      .msg = "listing is \"free\" or \"removed\""),
+	{0},
+};
 
 const struct route payments_routes[] = {
 	{POST, "/api/payments", pay, SIGNED_IN, .body = pay_body,
 	 .body_size = sizeof(struct pay_body)},
 	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
+	{POST, "/api/payments/:id/refund", give_back, SIGNED_IN,
+	 .body = refund_body, .body_size = sizeof(struct refund_body)},
+	{POST, "/api/payments/webhook", webhook_hear,
+	 .raw_max = WEBHOOK_MAX_BODY},
+	{GET, "/api/payments/:id/receipt", books_receipt, SIGNED_IN},
+	{GET, "/api/payments/sales", books_sales, SIGNED_IN,
+	 .query = sales_query, .query_size = sizeof(struct sales_query)},
+	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
+	 .body_size = sizeof(struct coupon_body)},
+	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
+	 .query_size = sizeof(struct coupon_list)},
+	{GET, "/api/coupons/:code", coupons_show, SIGNED_IN,
+	 .query = coupon_query, .query_size = sizeof(struct coupon_query)},
+	{DELETE, "/api/coupons/:code", coupons_delete, ADMIN},
 	{0},
 };
 
@@ -107,10 +144,9 @@ await_result(struct context *cx, const char *id, int64_t until)
 	arena_free(look.arena);
 }
 
-/* May this order be paid, by such a request? */
+/* May this order be paid? */
 static const struct fail *
-check_order(struct context *cx, const struct order_copy *order,
-	    const struct payment_request *asked)
+check_order(struct context *cx, const struct order_copy *order)
 {
 	if (order_is_cancelled(order))
 		return fail_conflict(cx->arena, "The order is cancelled", 0);
@@ -118,10 +154,44 @@ check_order(struct context *cx, const struct order_copy *order,
 		return fail_conflict(cx->arena, "The order is already paid", 0);
 	if (clock_now() >= order->expires_at)
 		return fail_conflict(cx->arena, "The order has expired", 0);
-	if (order->price > 0 && asked->method == NULL)
-		return fail_field(cx->arena, NULL, "token",
-				  "A payment method is needed");
 	return NULL;
+}
+
+/* The coupon that is asked for; *ret is NULL when none is. */
+static const struct fail *
+find_coupon(struct request *rq, const struct order_copy *order,
+	    const struct payment_request *asked, const struct coupon **ret)
+{
+	struct coupon *c = arena_alloc(rq->cx->arena, sizeof(*c));
+	const struct fail *fail;
+
+	*ret = NULL;
+	if (asked->coupon == NULL)
+		return NULL;
+	fail = coupon_find(rq->cx, &rq->user, asked->coupon, c);
+	if (fail != NULL && fail->status == 404)
+		return fail_field(rq->cx->arena, NULL, "coupon",
+				  "There is no such coupon");
+	TRY(fail);
+	*ret = c;
+	return coupon_check(rq->cx, c, order);
+}
+
+static const struct fail *
+start(struct request *rq, const struct order_copy *order,
+      const struct payment_request *asked, struct payment *ret)
+{
+	const struct coupon *coupon;
+	int64_t amount = order->price;
+
+	TRY(check_order(rq->cx, order));
+	TRY(find_coupon(rq, order, asked, &coupon));
+	if (coupon != NULL)
+		amount = coupon_apply(coupon->percent_off, amount);
+	if (amount > 0 && asked->method == NULL)
+		return fail_field(rq->cx->arena, NULL, "token",
+				  "A payment method is needed");
+	return payment_start(rq->cx, order, asked, coupon, ret);
 }
 
 /* Another request than the one that made the payment. */
@@ -164,8 +234,7 @@ carry_out(struct request *rq, const struct order_copy *order,
 		store_get(cx, &payment_kind, order->head.id, &p);
 
 	if (fail != NULL && fail->status == 404) {
-		TRY(check_order(cx, order, asked));
-		fail = payment_start(cx, order, asked, &p);
+		fail = start(rq, order, asked, &p);
 		if (fail == STORE_DUPLICATE)
 			fail = store_get(cx, &payment_kind, order->head.id, &p);
 	}
@@ -174,7 +243,7 @@ carry_out(struct request *rq, const struct order_copy *order,
 		TRY(fail);
 		began = clock_monotonic();
 	}
-	if (!payment_is_of(&p, asked))
+	if (!payment_is_of(cx, &p, asked))
 		return refuse(cx, &p);
 	if (may_wait && !is_over(&p)) {
 		await_result(cx, p.head.id, began + RESULT_WAIT);
@@ -203,9 +272,14 @@ pay(struct request *rq)
 		.idempotency_key = http_header(rq, "Idempotency-Key"),
 	};
 	struct order_copy order;
+	char code[COUPON_CODE_SIZE];
 	const struct fail *fail;
 	bool place;
 
+	/* However it is typed, it is the same request. */
+	asked.coupon = body->coupon;
+	if (body->coupon != NULL && coupon_code_read(body->coupon, code))
+		asked.coupon = code;
 	if (asked.idempotency_key != NULL && !key_valid(asked.idempotency_key))
 		return fail_bad_request(rq->cx->arena, "Bad Idempotency-Key");
 	/* Who buys and pays at once is faster than the order's event. */
@@ -226,7 +300,19 @@ show(struct request *rq)
 	struct payment p;
 
 	TRY(store_get(rq->cx, &payment_kind, rq->params[0], &p));
-	if (strcmp(p.user_id, rq->user.id) != 0)
+	if (strcmp(p.user_id, rq->user.id) != 0 &&
+	    strcmp(rq->user.role, "admin") != 0)
 		return fail_forbidden(rq->cx->arena, "Not your payment");
+	return http_reply_record(rq, 200, payment_kind.fields, &p);
+}
+
+static const struct fail *
+give_back(struct request *rq)
+{
+	const struct refund_body *body = rq->body;
+	struct refund_wish wish = {.user = &rq->user, .listing = body->listing};
+	struct payment p;
+
+	TRY(payment_refund(rq->cx, rq->params[0], &wish, &p));
 	return http_reply_record(rq, 200, payment_kind.fields, &p);
 }

@@ -19,6 +19,8 @@ const struct hears stuff_hears[] = {
 	{EVENT_ORDER_CANCELLED, &stuff_kind, ordered_stuff, stuff_release,
 	 NULL},
 	{EVENT_ORDER_COMPLETED, &stuff_kind, ordered_stuff, stuff_sell, NULL},
+	{EVENT_ORDER_REFUNDED, &stuff_kind, ordered_stuff, stuff_take_back,
+	 NULL},
 	{EVENT_USER_BANNED, NULL, NULL, stuff_follow_seller, NULL},
 	{EVENT_USER_UNBANNED, NULL, NULL, stuff_follow_seller, NULL},
 	{EVENT_USER_ERASED, NULL, NULL, stuff_follow_seller, NULL},

@@ -5,12 +5,18 @@
 int
 main(void)
 {
-	static const struct kind *const kinds[] = {&stuff_kind, NULL};
+	static const struct kind *const kinds[] = {&stuff_kind, &files_kind,
+						   &files_chunks_kind,
+						   &files_uploads_kind, NULL};
+	static struct task *const tasks[] = {&files_sweep, NULL};
 	static struct service stuff = {
 		.name = "stuff",
 		.routes = stuff_routes,
 		.hears = stuff_hears,
 		.kinds = kinds,
+		.tasks = tasks,
+		.settings = files_settings,
+		.open = files_open,
 	};
 
 	return service_main(&stuff);

@@ -9,6 +9,14 @@
 
 #define BATCH 100 /* of a seller's listings at once */
 
+const struct field stuff_file_fields[] = {
+	FIELD(struct file, name, "name", FIELD_TEXT),
+	FIELD(struct file, size, "size", FIELD_INT),
+	FIELD(struct file, type, "type", FIELD_TEXT),
+	FIELD(struct file, sha256, "sha256", FIELD_TEXT),
+	{0},
+};
+
 static const struct field fields[] = {
 	STORE_HEAD(struct stuff),
 	FIELD(struct stuff, title, "title", FIELD_TEXT),
@@ -20,7 +28,11 @@ static const struct field fields[] = {
 	FIELD(struct stuff, other_id, "otherId", FIELD_ID,
 	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, status, "status", FIELD_TEXT),
-	FIELD(struct stuff, file, "file", FIELD_TEXT),
+	FIELD(struct stuff, file, "file", FIELD_RECORD, .flags = FIELD_OR_NULL,
+	      .fields = stuff_file_fields),
+	FIELD(struct stuff, file_id, "fileId", FIELD_ID, .flags = FIELD_HIDDEN),
+	FIELD(struct stuff, buyer_id, "buyerId", FIELD_ID,
+	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT, .flags = FIELD_OMIT),
 	FIELD(struct stuff, seller_rev, "sellerRev", FIELD_INT,
 	      .flags = FIELD_HIDDEN),
@@ -46,7 +58,8 @@ publishes(const void *rec)
 {
 	const struct stuff *s = rec;
 
-	return is(s, STUFF_REMOVED)   ? EVENT_STUFF_REMOVED
+	return s->untold	      ? EVENT_NONE
+	       : is(s, STUFF_REMOVED) ? EVENT_STUFF_REMOVED
 	       : s->head.version == 0 ? EVENT_STUFF_CREATED
 				      : EVENT_STUFF_UPDATED;
 }
@@ -158,6 +171,55 @@ stuff_remove(struct context *cx, void *rec, const void *arg)
 	TRY(check_free(cx, s));
 	s->status = STUFF_REMOVED;
 	return NULL;
+}
+
+const struct fail *
+stuff_may_put(struct context *cx, const struct stuff *s,
+	      const struct user *user)
+{
+	if (strcmp(s->user_id, user->id) != 0)
+		return fail_forbidden(cx->arena,
+				      "Only its seller may give it a file");
+	return check_free(cx, s);
+}
+
+const struct fail *
+stuff_put_file(struct context *cx, void *rec, const void *arg)
+{
+	const struct stuff_put *put = arg;
+	struct stuff *s = rec;
+
+	TRY(stuff_may_put(cx, s, put->user));
+	TRY(files_check(cx, put->file_id));
+	s->file = put->file;
+	memcpy(s->file_id, put->file_id, ID_SIZE);
+	return NULL;
+}
+
+static const struct fail *
+raise_rev(struct context *cx, void *rec, const void *arg)
+{
+	struct stuff *s = rec;
+
+	(void)cx;
+	(void)arg;
+	s->untold = true;
+	return NULL;
+}
+
+const struct fail *
+stuff_current_file(struct context *cx, const char *id, bool fence,
+		   char ret[ID_SIZE])
+{
+	struct stuff s;
+	const struct fail *fail =
+		fence ? store_change(cx, &stuff_kind, id, raise_rev, NULL, &s)
+		      : store_get(cx, &stuff_kind, id, &s);
+
+	*ret = '\0';
+	if (fail == NULL)
+		memcpy(ret, s.file_id, ID_SIZE);
+	return fail != NULL && fail->status == 404 ? NULL : fail;
 }
 
 /* The record of an event on an order; it is not there when the order is for
@@ -296,7 +358,7 @@ static void
 pass_on(struct stuff *s)
 {
 	memcpy(s->order_id, s->other_id, ID_SIZE);
-	*s->other_id = '\0';
+	*s->other_id = *s->buyer_id = '\0';
 	s->status = *s->order_id != '\0' ? STUFF_RESERVED : STUFF_AVAILABLE;
 }
 
@@ -320,6 +382,7 @@ const struct fail *
 stuff_sell(struct context *cx, void *rec, const void *arg)
 {
 	const struct event *event = arg;
+	const struct order_event *order = event->data;
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
@@ -328,6 +391,27 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	if (strcmp(s->order_id, event->subject) != 0 || is(s, STUFF_SOLD))
 		return STORE_KEEP;
 	s->status = STUFF_SOLD;
+	memcpy(s->buyer_id, order->user_id, ID_SIZE);
 	s->hidden = NULL;
 	return NULL;
+}
+
+/* The order is refunded: its buyer has no claim any more. */
+const struct fail *
+stuff_take_back(struct context *cx, void *rec, const void *arg)
+{
+	const struct event *event = arg;
+	const struct order_event *order = event->data;
+	struct stuff *s = rec;
+
+	TRY(check_there(cx, s));
+	if (strcmp(s->order_id, event->subject) != 0)
+		return STORE_KEEP;
+	/* What is removed ends the order of who was faster than that. */
+	pass_on(s);
+	if (order->listing == NULL || strcmp(order->listing, "free") != 0) {
+		s->status = STUFF_REMOVED;
+		*s->order_id = '\0';
+	}
+	return follow(cx, s);
 }

@@ -3,10 +3,12 @@
 #ifndef STUFF_MODEL_H
 #define STUFF_MODEL_H
 
+#include "files.h"
 #include "service.h"
 
 /* A listing's status: available -> reserved -> sold; back to available when
- * the order that holds it is cancelled; available -> removed for good. */
+ * the order that holds it is cancelled, or back to available or removed when
+ * the one that bought it is refunded; available -> removed for good. */
 #define STUFF_AVAILABLE "available"
 #define STUFF_RESERVED "reserved"
 #define STUFF_SOLD "sold"
@@ -21,16 +23,20 @@ struct stuff {
 	char order_id[ID_SIZE]; /* that holds or bought it, or "" */
 	char other_id[ID_SIZE]; /* see stuff_reserve() */
 	const char *status;
-	const char *file; /* none yet: shown as null */
+	struct file file;	/* what is sold */
+	char file_id[ID_SIZE];	/* where it is */
+	char buyer_id[ID_SIZE]; /* who may have it, while it is sold */
 	/* Its seller's state, banned or erased, while it is unsold: nobody but
 	 * admins finds it, nobody can buy it.  And what that is known from:
 	 * rev of the seller's struct standing. */
 	const char *hidden;
 	int64_t seller_rev;
 	int64_t created_at;
+	bool untold; /* not stored: this change is not published */
 };
 
 extern const struct kind stuff_kind;
+extern const struct field stuff_file_fields[]; /* of a struct file */
 extern const struct route stuff_routes[];
 extern const struct hears stuff_hears[];
 
@@ -61,6 +67,23 @@ struct stuff_edit {
 	int64_t seen;
 };
 
+/* A new file in the place of the one before, if there was one. */
+struct stuff_put {
+	struct file file;
+	char file_id[ID_SIZE];
+	const struct user *user;
+};
+
+/* Could this user give it a (new) file now?  So that nobody sends one in vain:
+ * stuff_put_file() asks again. */
+const struct fail *stuff_may_put(struct context *cx, const struct stuff *s,
+				 const struct user *user);
+
+/* The id of a listing's file, "" for none.  fence: no change that was decided
+ * on before this is saved after it. */
+const struct fail *stuff_current_file(struct context *cx, const char *id,
+				      bool fence, char ret[ID_SIZE]);
+
 /* After an insert: what was heard of its seller in between counts. */
 const struct fail *stuff_check_seller(struct context *cx, struct stuff *stuff);
 
@@ -69,13 +92,18 @@ const struct fail *stuff_follow_seller(struct context *cx, void *none,
 				       const void *event);
 
 /* store_decide functions; see store_change().  The first takes a struct
- * stuff_edit, the second the struct user who asks, the others the event. */
+ * stuff_edit, the second the struct user who asks, the third a struct
+ * stuff_put, the others the event. */
 const struct fail *stuff_edit(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_remove(struct context *cx, void *rec, const void *arg);
+const struct fail *stuff_put_file(struct context *cx, void *rec,
+				  const void *arg);
 const struct fail *stuff_reserve(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *stuff_release(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *stuff_sell(struct context *cx, void *rec, const void *arg);
+const struct fail *stuff_take_back(struct context *cx, void *rec,
+				   const void *arg);
 
 #endif

@@ -3,10 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disposition.h"
+#include "failpoint.h"
 #include "model.h"
+#include "standing.h"
 
 #define PRICE_MIN 50 /* cents: the gateway charges no less */
 #define PRICE_MAX 10000000
+#define LINK_LIFE 600	 /* s */
+#define LINK "file link" /* what its signature is for */
 
 struct search {
 	const char *q, *status;
@@ -64,11 +69,30 @@ static const struct field search_query[] = {
 	{0},
 };
 
+/* What a signed link says: until when it lets whom have the file, and by which
+ * order if by one. */
+struct link {
+	char user[ID_SIZE], order[ID_SIZE];
+	int64_t expires; /* s since 1970 */
+	const char *signature;
+};
+static const struct field link_query[] = {
+	FIELD(struct link, user, "user", FIELD_ID),
+	FIELD(struct link, order, "order", FIELD_ID),
+	FIELD(struct link, expires, "expires", FIELD_INT),
+	FIELD(struct link, signature, "signature", FIELD_TEXT, .min = 64,
+	      .max = 64),
+	{0},
+};
+
 static const struct fail *list(struct request *rq);
 static const struct fail *create(struct request *rq);
 static const struct fail *show(struct request *rq);
 static const struct fail *edit(struct request *rq);
 static const struct fail *take_off(struct request *rq);
+static const struct fail *put_file(struct request *rq);
+static const struct fail *get_file(struct request *rq);
+static const struct fail *make_link(struct request *rq);
 
 #define BODY(fields) .body = fields, .body_size = sizeof(struct stuff_body)
 
@@ -79,6 +103,10 @@ const struct route stuff_routes[] = {
 	{GET, "/api/stuff/:id", show, ANYONE},
 	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body)},
 	{DELETE, "/api/stuff/:id", take_off, SIGNED_IN},
+	{PUT, "/api/stuff/:id/file", put_file, SIGNED_IN, .stream = UPLOAD},
+	{GET, "/api/stuff/:id/file", get_file, ANYONE, .query = link_query,
+	 .query_size = sizeof(struct link), .stream = DOWNLOAD},
+	{POST, "/api/stuff/:id/file/link", make_link, SIGNED_IN},
 	{0},
 };
 
@@ -184,4 +212,137 @@ take_off(struct request *rq)
 	TRY(store_change(rq->cx, &stuff_kind, rq->params[0], stuff_remove,
 			 &rq->user, &stuff));
 	return http_reply(rq, 204, NULL);
+}
+
+static const struct fail *
+put_file(struct request *rq)
+{
+	struct context *cx = rq->cx;
+	struct stuff_put put = {.user = &rq->user};
+	const struct fail *fail;
+	struct stuff stuff;
+
+	TRY(store_get(cx, &stuff_kind, rq->params[0], &stuff));
+	TRY(stuff_may_put(cx, &stuff, &rq->user));
+	put.file.name = disposition_read(
+		cx->arena, http_header(rq, "Content-Disposition"));
+	if (put.file.name == NULL)
+		return fail_bad_request(cx->arena, "Bad Content-Disposition");
+	put.file.type = disposition_type(cx->arena, http_content_type(rq));
+	TRY(files_receive(rq, stuff.head.id, &put.file, put.file_id));
+	fail = store_change(cx, &stuff_kind, stuff.head.id, stuff_put_file,
+			    &put, &stuff);
+	FAILPOINT("given");
+	files_settle(cx, put.file_id, fail == NULL);
+	TRY(fail);
+	http_set_header(rq, "ETag", "\"%s\"", stuff.file.sha256);
+	return http_reply(rq, 200,
+			  record_to_json(cx->arena, stuff_file_fields,
+					 &stuff.file));
+}
+
+/*
+ * What gives a user the file now: "owner", "buyer" of the order that completed,
+ * "admin"; NULL: nothing does.  Asked of the listing each time: it ends with
+ * the reason for it.
+ */
+static const char *
+right_to(const struct stuff *s, const char *user_id, bool admin)
+{
+	if (strcmp(user_id, s->user_id) == 0)
+		return "owner";
+	if (strcmp(s->status, STUFF_SOLD) == 0 &&
+	    strcmp(user_id, s->buyer_id) == 0)
+		return "buyer";
+	return admin ? "admin" : NULL;
+}
+
+/* What a link's signature is of. */
+static const char *
+link_text(struct arena *a, const struct stuff *s, const struct link *link,
+	  const char *right)
+{
+	return arena_printf(a, "%s %s %s %s %lld", s->head.id, link->user,
+			    link->order, right, (long long)link->expires);
+}
+
+static const struct fail *
+check_link(struct context *cx, const struct stuff *s, const struct link *link)
+{
+	/* Who is neither owner nor buyer now was an admin when it was made, or
+	 * the signature is not of this text. */
+	const char *right = right_to(s, link->user, true);
+	struct user user = {.issued = link->expires - LINK_LIFE};
+
+	memcpy(user.id, link->user, ID_SIZE);
+	if (standing_of_token(&user) != TOKEN_GOOD ||
+	    clock_now() / 1000 >= link->expires ||
+	    (strcmp(right, "buyer") == 0 &&
+	     strcmp(link->order, s->order_id) != 0) ||
+	    !token_signed(LINK, link_text(cx->arena, s, link, right),
+			  link->signature))
+		return fail_forbidden(cx->arena,
+				      "The link does not lead here any more");
+	return NULL;
+}
+
+static const struct fail *
+check_right(struct request *rq, const struct stuff *s, const char **ret)
+{
+	if (!rq->signed_in)
+		return fail_not_authorized(rq->cx->arena);
+	*ret = right_to(s, rq->user.id, is_admin(rq));
+	if (*ret == NULL)
+		return fail_forbidden(rq->cx->arena,
+				      "Only its seller and its buyer may have "
+				      "the file");
+	return NULL;
+}
+
+static const struct fail *
+get_file(struct request *rq)
+{
+	const struct link *link = rq->query;
+	const char *right;
+	struct stuff stuff;
+
+	TRY(store_get(rq->cx, &stuff_kind, rq->params[0], &stuff));
+	if (link->signature != NULL)
+		TRY(check_link(rq->cx, &stuff, link));
+	else
+		TRY(check_right(rq, &stuff, &right));
+	if (*stuff.file_id == '\0')
+		return fail_not_found(rq->cx->arena);
+	return files_send(rq, stuff.file_id, &stuff.file);
+}
+
+/* For a browser's or a download manager's own window, which has no cookie. */
+static const struct fail *
+make_link(struct request *rq)
+{
+	struct context *cx = rq->cx;
+	struct link link = {.expires = clock_now() / 1000 + LINK_LIFE};
+	json_object *o = json_new_object(cx->arena);
+	char signature[TOKEN_SIGNATURE_SIZE];
+	const char *right;
+	struct stuff stuff;
+
+	TRY(store_get(cx, &stuff_kind, rq->params[0], &stuff));
+	TRY(check_right(rq, &stuff, &right));
+	if (*stuff.file_id == '\0')
+		return fail_not_found(cx->arena);
+	memcpy(link.user, rq->user.id, ID_SIZE);
+	if (strcmp(right, "buyer") == 0)
+		memcpy(link.order, stuff.order_id, ID_SIZE);
+	token_sign(LINK, link_text(cx->arena, &stuff, &link, right), signature);
+	json_put_text(o, "url",
+		      arena_printf(cx->arena,
+				   "%s/api/stuff/%s/file?user=%s&order=%s"
+				   "&expires=%lld&signature=%s",
+				   cx->service->base_url, stuff.head.id,
+				   link.user, link.order,
+				   (long long)link.expires, signature));
+	json_put_text(o, "expiresAt",
+		      clock_format(cx->arena, link.expires * 1000));
+	return http_reply(rq, 201, o);
 }

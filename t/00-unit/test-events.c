@@ -15,14 +15,20 @@
 #define STUFF                                                    \
 	"{\"id\":\"" ID1 "\",\"title\":\"Notes\",\"price\":500," \
 	"\"userId\":\"" ID2 "\",\"orderId\":\"" ID3 "\","        \
-	"\"status\":\"reserved\",\"hidden\":\"banned\"}"
+	"\"status\":\"reserved\",\"file\":{\"size\":9,"          \
+	"\"sha256\":\"x\"},\"hidden\":\"banned\"}"
 #define ORDER                                                                  \
 	"{\"id\":\"" ID1 "\",\"status\":\"cancelled\",\"reason\":\"expired\"," \
 	"\"userId\":\"" ID2 "\",\"expiresAt\":\"2026-01-31T09:00:00.000Z\","   \
-	"\"stuff\":{\"id\":\"" ID3 "\",\"title\":\"Notes\",\"price\":500}}"
+	"\"stuff\":{\"id\":\"" ID3 "\",\"title\":\"Notes\",\"price\":500,"     \
+	"\"sellerId\":\"" ID1 "\"},\"listing\":\"free\"}"
 #define PAYMENT                                                       \
 	"{\"id\":\"" ID1 "\",\"orderId\":\"" ID2 "\",\"amount\":500," \
-	"\"status\":\"failed\",\"reason\":\"declined\"}"
+	"\"status\":\"failed\",\"reason\":\"declined\",\"listing\":\"free\"}"
+#define MAIL                                                                \
+	"{\"userId\":\"" ID1 "\",\"letter\":\"lapsing\",\"orderId\":\"" ID2 \
+	"\",\"title\":\"Notes\",\"amount\":500,"                            \
+	"\"at\":\"2026-01-31T09:00:00.000Z\"}"
 #define USER "{\"id\":\"" ID1 "\",\"reason\":\"spam\",\"validAfter\":7}"
 #define EXPIRATION "{\"orderId\":\"" ID1 "\"}"
 
@@ -40,11 +46,13 @@ static const struct {
 	{EVENT_ORDER_CREATED, "order:created", "order", ORDER},
 	{EVENT_ORDER_CANCELLED, "order:cancelled", "order", ORDER},
 	{EVENT_ORDER_COMPLETED, "order:completed", "order", ORDER},
+	{EVENT_ORDER_REFUNDED, "order:refunded", "order", ORDER},
 	{EVENT_EXPIRATION_COMPLETE, "expiration:complete", "expiration",
 	 EXPIRATION},
 	{EVENT_PAYMENT_CREATED, "payment:created", "payment", PAYMENT},
 	{EVENT_PAYMENT_FAILED, "payment:failed", "payment", PAYMENT},
 	{EVENT_PAYMENT_REFUNDED, "payment:refunded", "payment", PAYMENT},
+	{EVENT_MAIL_SEND, "mail:send", "mail", MAIL},
 };
 
 static json_object *
@@ -114,6 +122,8 @@ check_stuff(const struct stuff_event *e)
 	TAP_STRING(e->user_id, ID2);
 	TAP_STRING(e->order_id, ID3);
 	TAP_STRING(e->status, "reserved");
+	TAP_INT(e->file.size, 9);
+	TAP_STRING(e->file.sha256, "x");
 	TAP_STRING(e->hidden, "banned");
 }
 
@@ -336,11 +346,13 @@ test_channel_mismatch(void)
 }
 
 static bool
-is_required(const char *name)
+is_required(const char *family, const char *name)
 {
-	static const char *const optional[] = {"reason", "orderId", "hidden",
-					       "validAfter"};
+	static const char *const optional[] = {
+		"reason", "orderId", "hidden", "file", "validAfter", "listing"};
 
+	if (strcmp(family, "mail") == 0)
+		return strstr("userId letter orderId", name) != NULL;
 	for (size_t i = 0; i < COUNT(optional); i++)
 		if (strcmp(name, optional[i]) == 0)
 			return false;
@@ -360,7 +372,7 @@ test_missing_data(void)
 		json_object_object_foreach(full, name, value)
 		{
 			json_object *less = parse(a, rows[i].data);
-			bool needed = is_required(name) ||
+			bool needed = is_required(rows[i].family, name) ||
 				      (strcmp(name, "orderId") == 0 &&
 				       *rows[i].family != 's');
 			const char *id, *text;

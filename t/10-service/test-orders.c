@@ -124,7 +124,8 @@ tell_stuff(const char *what, const char *id, int64_t version, int64_t price,
 	char *channel = text("stuff:%s", what);
 	char *data = text("{\"id\":\"%s\",\"title\":\"Notes %lld\",\"price\":"
 			  "%lld,\"userId\":\"%s\",\"orderId\":%s%s%s,"
-			  "\"status\":\"%s\"}",
+			  "\"status\":\"%s\",\"file\":{\"size\":9,"
+			  "\"sha256\":\"x\"}}",
 			  id, (long long)version, (long long)price, sue.id,
 			  order ? "\"" : "", order ? order : "null",
 			  order ? "\"" : "", status);

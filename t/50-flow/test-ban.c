@@ -59,8 +59,14 @@ new_listing(struct browser *b)
 	const struct answer *a = browse(b, "stuff", "POST", "/api/stuff",
 					"{\"title\":\"Notes\",\"price\":500}");
 
+	struct buyer seller;
+	char *id;
+
 	TAP_INT(a->status, 201);
-	return strdup(a->status == 201 ? answer_text(a, "id") : NOBODY);
+	id = strdup(a->status == 201 ? answer_text(a, "id") : NOBODY);
+	snprintf(seller.token, sizeof(seller.token), "%.1000s", b->session);
+	TAP_INT(buyer_uploads(&seller, id)->status, 200);
+	return id;
 }
 
 static const struct answer *

@@ -307,12 +307,12 @@ missing_event(void)
 	char *line = text("{\"_id\":\"stuff:%s\"}", unwanted);
 
 	db_update("stuff", "stuff", by_id(unwanted),
-		  "{\"$set\":{\"version\":2}}");
-	db_update("orders", "heard", line, "{\"$set\":{\"version\":2}}");
+		  "{\"$set\":{\"version\":3}}");
+	db_update("orders", "heard", line, "{\"$set\":{\"version\":3}}");
 	expect("event", NULL);
 	db_update("stuff", "stuff", by_id(unwanted),
-		  "{\"$set\":{\"version\":1}}");
-	db_update("orders", "heard", line, "{\"$set\":{\"version\":1}}");
+		  "{\"$set\":{\"version\":2}}");
+	db_update("orders", "heard", line, "{\"$set\":{\"version\":2}}");
 	expect("", NULL);
 	free(line);
 }
@@ -333,12 +333,35 @@ wrong_events(void)
 
 	bus_put_event("stuff:created", unwanted, 1, right);
 	expect("", NULL); /* the same once more is no fault */
-	bus_put_event("stuff:updated", unwanted, 2, wrong);
+	bus_put_event("stuff:updated", unwanted, 3, wrong);
 	expect_for_good("event");
 	bus_put_event("stuff:created", unwanted, 1, wrong);
 	expect_for_good("event");
 	free(right);
 	free(wrong);
+}
+
+/* A byte of it, then all; and a piece of one that is nobody's. */
+static void
+files(void)
+{
+	char *chunk = text("{\"_id\":{\"$oid\":\"%024x\"},\"files_id\":{"
+			   "\"$oid\":\"%024x\"},\"n\":0}",
+			   7, 8);
+	char *stray = text("{\"_id\":{\"$oid\":\"%024x\"}}", 7);
+
+	db_update("stuff", "stuff", by_id(unwanted),
+		  "{\"$set\":{\"file.size\":8}}");
+	expect("file", NULL);
+	db_update("stuff", "stuff", by_id(unwanted),
+		  "{\"$set\":{\"file.size\":9}}");
+	expect("", NULL);
+	db_insert("stuff", "fs.chunks", chunk);
+	expect("file", NULL);
+	db_delete("stuff", "fs.chunks", stray);
+	expect("", NULL);
+	free(chunk);
+	free(stray);
 }
 
 static void
@@ -416,6 +439,7 @@ main(int argc, char **argv)
 		{"answer", answers},
 		{"rest", no_rest},
 		{"money", money},
+		{"file", files},
 		{"event: one is missing", missing_event},
 		{"event: one too many, one contradicted", wrong_events},
 		{"dead", dead},

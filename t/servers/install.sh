@@ -5,6 +5,7 @@
 # Uses dev's say, die, top, tools and state.
 
 nats_streaming=github.com/nats-io/nats-streaming-server@v0.25.6
+stripe_mock=github.com/stripe/stripe-mock@v0.148.0 # the last that Debian's Go builds
 
 # A name with bars is there when any of its alternatives is; the first is what gets installed.
 packages_to_build=(
@@ -85,14 +86,15 @@ mark_installed() {
     cat "$@" >"$tools/$name.from"
 }
 
-install_nats() {
+# install_go NAME MODULE: a program from the Go module proxy.
+install_go() {
     # Everything that go downloads and builds goes under DEV_TOOLS and is dropped afterwards, some 400 MB.
-    local scratch=$tools/go.tmp
+    local name=$1 module=$2 scratch=$tools/go.$1.tmp
     mkdir -p "$scratch"
     GOBIN=$tools/bin GOPATH=$scratch GOCACHE=$scratch/cache GOFLAGS=-modcacherw GOTOOLCHAIN=local CGO_ENABLED=0 \
-        go install "$nats_streaming"
+        go install "$module"
     rm -rf "$scratch"
-    mark_installed nats <(echo "$nats_streaming")
+    mark_installed "$name" <(echo "$module")
 }
 
 install_mongo() {
@@ -119,9 +121,9 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe) and the build need. Stacks that share DEV_TOOLS take turns.
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock) and the build need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' java='' stripe='' server
+    local nats='' mock='' java='' stripe='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -135,14 +137,16 @@ install_missing() {
             installed java "$top/t/servers/pom.xml" "$top/t/servers/MongoServer.java" || java=1
             ;;
         localstripe) installed localstripe "$top/t/servers/requirements.txt" || stripe=1 ;;
+        mock) installed mock <(echo "$stripe_mock") || mock=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
         esac
     done
     [[ ! $java ]] || packages+=(maven)
-    [[ ! $nats ]] || go_is_there || packages+=(golang-go)
+    [[ ! $nats$mock ]] || go_is_there || packages+=(golang-go)
     install_packages "${packages[@]}"
 
-    [[ ! $nats ]] || job "building nats-streaming-server (half a minute)" install_nats
+    [[ ! $nats ]] || job "building nats-streaming-server (half a minute)" install_go nats "$nats_streaming"
+    [[ ! $mock ]] || job "building stripe-mock" install_go mock "$stripe_mock"
     [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
     finish_jobs "not everything could be installed"

@@ -1,0 +1,22 @@
+/* mailer.h: sends the letters that services ask for, by SMTP.
+ * SPDX-License-Identifier: MIT */
+#ifndef AUTH_MAILER_H
+#define AUTH_MAILER_H
+
+#include "service.h"
+
+/*
+ * A letter is queued when its event is heard and tried until the mail server
+ * takes it, for a day.  One whose server died after taking it may come twice,
+ * with the same Message-ID.  Without SMTP_URL nothing is queued, ever.
+ */
+extern const struct kind letter_kind;
+extern const struct setting mailer_settings[];
+extern const struct hears mailer_hears[];
+extern struct task mailer_sending;
+
+/* After the settings.  NULL, or why it can't be. */
+const char *mailer_open(void);
+void mailer_close(void);
+
+#endif
