@@ -56,6 +56,7 @@ check() {
         say "   $((SECONDS - began)) s: $step_passed passed, $step_failed failed"
         if ((step_failed)); then
             grep -E '^(not ok|FAIL|ERROR|SKIP)[ :]' "$log" | head -n 40 | sed 's/^/   /' || true
+            tell_failures "$home/${function#check_}/test-suite.log" | head -n 200 | sed 's/^/   | /'
             say "   the end of $log:"
             tail -n 25 "$log" | sed 's/^/   | /'
         fi
@@ -83,6 +84,14 @@ count_tests() {
     elif (($2 == 0 && step_passed + step_failed == 0)); then
         step_passed=1
     fi
+}
+
+# tell_failures LOG: what the failed tests printed, each from the test before it on.
+tell_failures() {
+    [[ ! -e $1 ]] || awk '
+        /^(ok|not ok) / { if (/^not/) for (i = n > 30 ? n - 30 : 0; i < n; i++) print lines[i]; n = 0; if (/^not/) print; next }
+        { lines[n++] = $0 }
+        END { for (i = n > 30 ? n - 30 : 0; i < n; i++) print lines[i] }' "$1"
 }
 
 # configure_and_make NAME FLAG...: a build of its own in check/NAME, outside of the source tree.
