@@ -49,8 +49,9 @@ struct bus {
 	pthread_cond_t changed;
 	stanConnection *conn; /* NULL while there is none */
 	unsigned connections; /* how many there were: names the current one */
-	bool lost, stopping;
-	int users; /* threads inside a handler, or that use conn */
+	bool lost, draining, stopping;
+	int users;    /* threads inside a handler, or that use conn */
+	int handlers; /* those inside a handler */
 	struct parked *parked;
 	size_t parked_count;
 	bool replay_whole;     /* so far, all of it was done with */
@@ -152,12 +153,13 @@ on_message(stanConnection *conn, stanSubscription *sub, const char *channel,
 
 	(void)conn;
 	pthread_mutex_lock(&bus->lock);
-	if (bus->stopping) {
+	if (bus->draining) {
 		pthread_mutex_unlock(&bus->lock);
 		stanMsg_Destroy(msg);
 		return;
 	}
 	bus->users++;
+	bus->handlers++;
 	connection = bus->connections;
 	pthread_mutex_unlock(&bus->lock);
 
@@ -167,7 +169,7 @@ on_message(stanConnection *conn, stanSubscription *sub, const char *channel,
 	if (s->replay) {
 		note_replayed(bus, verdict, stanMsg_GetTimestamp(msg));
 		stanMsg_Destroy(msg);
-	} else if (verdict == BUS_AGAIN && !bus->stopping && !bus->lost &&
+	} else if (verdict == BUS_AGAIN && !bus->draining && !bus->lost &&
 		   connection == bus->connections) {
 		park(bus, sub, msg, own_channel(bus, channel));
 	} else {
@@ -175,6 +177,7 @@ on_message(stanConnection *conn, stanSubscription *sub, const char *channel,
 			stanSubscription_AckMsg(sub, msg);
 		stanMsg_Destroy(msg);
 	}
+	bus->handlers--;
 	leave(bus);
 	pthread_mutex_unlock(&bus->lock);
 }
@@ -216,7 +219,7 @@ retry(void *closure)
 	int64_t ms;
 
 	pthread_mutex_lock(&bus->lock);
-	while (!bus->stopping) {
+	while (!bus->draining) {
 		p = bus->lost ? NULL : take_due(bus, &ms);
 		if (p == NULL) {
 			wait_changed(bus, bus->lost ? 1000 : ms);
@@ -229,7 +232,7 @@ retry(void *closure)
 		/* Its subscription lives: close_connection() waits for us. */
 		if (verdict == BUS_DONE)
 			stanSubscription_AckMsg(p->sub, p->msg);
-		if (verdict == BUS_DONE || bus->lost || bus->stopping) {
+		if (verdict == BUS_DONE || bus->lost || bus->draining) {
 			parked_free(p);
 		} else {
 			p->delay = p->delay * 2 < AGAIN_MAX ? p->delay * 2
@@ -625,15 +628,26 @@ bus_parked(struct bus *bus)
 }
 
 void
+bus_drain(struct bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	bus->draining = true;
+	pthread_cond_broadcast(&bus->changed);
+	while (bus->handlers > 0)
+		pthread_cond_wait(&bus->changed, &bus->lock);
+	pthread_mutex_unlock(&bus->lock);
+	pthread_join(bus->retrier, NULL);
+}
+
+void
 bus_close(struct bus *bus)
 {
-	if (bus == NULL)
-		return;
+	if (!bus->draining)
+		bus_drain(bus);
 	pthread_mutex_lock(&bus->lock);
 	bus->stopping = true;
 	pthread_cond_broadcast(&bus->changed);
 	pthread_mutex_unlock(&bus->lock);
-	pthread_join(bus->retrier, NULL);
 	pthread_join(bus->supervisor, NULL);
 	nats_CloseAndWait(2000);
 	pthread_cond_destroy(&bus->changed);

@@ -83,8 +83,11 @@ bool bus_connected(struct bus *bus);
 /* Events that wait to be handed over again. */
 size_t bus_parked(struct bus *bus);
 
-/* Stops handing over, waits for handlers that run, closes.  What was not
- * acknowledged comes again to the group.  NULL is accepted. */
+/* Stops handing over and waits for handlers that run; publishing goes on. */
+void bus_drain(struct bus *bus);
+
+/* Drains, if that is not done yet, and closes.  What was not acknowledged comes
+ * again to the group. */
 void bus_close(struct bus *bus);
 
 #endif

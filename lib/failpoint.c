@@ -16,6 +16,7 @@ const bool failpoint_enabled = true;
 #include <string.h>
 
 #include "clock.h"
+#include "log.h"
 
 /* The entry for name in a list "a=1,b,c=2", or NULL; past the name. */
 static const char *
@@ -43,6 +44,7 @@ failpoint_reach(const char *name)
 	if (e == NULL)
 		return;
 	if (strncmp(e, "=sleep:", 7) == 0) {
+		LOG(LOG_INFO, "failpoint", LOG_TEXT("name", name));
 		clock_sleep(strtol(e + 7, NULL, 10));
 	} else if (strncmp(e, "=abort", 6) == 0) {
 		if (e[6] == '*')

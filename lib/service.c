@@ -506,6 +506,8 @@ service_main(struct service *service)
 	transfers_close(service->transfers);
 	for (int i = 0; tasks[i] != NULL; i++)
 		stop_task(tasks[i]);
+	/* No one is left to make news by the time the outbox is emptied. */
+	bus_drain(service->bus);
 	outbox_close(service->outbox);
 	bus_close(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)

@@ -18,6 +18,9 @@ check_steps=(
 
 check() {
     local step title function log rc began whole=$SECONDS passed=0 failed=0
+    for step; do
+        [[ "${check_steps[*]}" == *"|check_$step"* ]] || die "no such step: $step"
+    done
     mkdir -p "$state/log" || die "cannot write to $state"
     exec {checking}>"$state/check.lock"
     flock -n "$checking" || die "another ./dev check is running in $state"

@@ -58,6 +58,10 @@ bool breaks(const char *said, const char *rule);
 /* What the checker says, but for lines of these rules ("late holder"). */
 bool breaks_only(const char *said, const char *rules);
 
+/* Waits until the stack has settled with no rule broken; false, and a note of
+ * each that is, when that takes too long. */
+bool settles(const char *const *args);
+
 /*
  * Some buyers list, buy, pay, cancel and let lapse, whatever happens, while
  * meanwhile() is called.  Then the stack must come to rest with no rule broken

@@ -984,30 +984,3 @@ bus_put_event(const char *channel, const char *subject, int64_t version,
 				     version, record, &id));
 	arena_free(a);
 }
-
-int
-checker_run(int seconds)
-{
-	char limit[16], line[1024];
-	FILE *out = tmpfile();
-	int broken = 0, status;
-	static const char *const names[] = {"MONGO_URI", "NATS_URL",
-					    "NATS_CLUSTER_ID",
-					    "STRIPE_API_BASE", "STRIPE_KEY"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		setenv(names[i], stack(names[i]), 1);
-	snprintf(limit, sizeof(limit), "%d", seconds);
-	status = run((const char *[]){path_of("top_builddir", "t/checker"),
-				      limit, NULL},
-		     NULL, fileno(out));
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		unsetenv(names[i]); /* dev would use these servers */
-	rewind(out);
-	while (fgets(line, sizeof(line), out) != NULL) {
-		tap_note("checker: %.*s", (int)strcspn(line, "\n"), line);
-		broken++;
-	}
-	fclose(out);
-	return status == 0 ? 0 : status == 1 && broken > 0 ? broken : -1;
-}

@@ -137,9 +137,4 @@ void bus_put(const char *channel, const char *bytes);
 void bus_put_event(const char *channel, const char *subject, int64_t version,
 		   const char *data);
 
-/* Runs the checker (t/checker) on the stack: the number of broken rules it
- * prints, which are noted; -1 when it could not read the stack.  It waits for
- * the stack to settle, seconds at most. */
-int checker_run(int seconds);
-
 #endif

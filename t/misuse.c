@@ -865,7 +865,8 @@ start_bare(const char *const *environment, char *said, size_t size)
 #define GOOD_ENVIRONMENT                                                 \
 	"NATS_URL=nats://127.0.0.1:1", "NATS_CLUSTER_ID=x",              \
 		"NATS_CLIENT_ID=y", "MONGO_URI=mongodb://127.0.0.1:1/z", \
-		"BASE_URL=https://localhost", "STRIPE_KEY=sk_test_x"
+		"BASE_URL=https://localhost", "STRIPE_KEY=sk_test_x",    \
+		"STRIPE_WEBHOOK_SECRET=whsec_x"
 #define KEY "12345678901234567890123456789012"
 #define LONG_KEY "JWT_KEY=" KEY
 
@@ -893,7 +894,8 @@ try_starts(void)
 		{{GOOD_ENVIRONMENT, LONG_KEY, "LOG_LEVEL=loud"}, {"LOG_LEVEL"}},
 		{{"NATS_URL=nats://127.0.0.1:1", "NATS_CLUSTER_ID=x",
 		  "NATS_CLIENT_ID=y", "MONGO_URI=secret", LONG_KEY,
-		  "STRIPE_KEY=sk_test_x", "BASE_URL=https://localhost"},
+		  "STRIPE_KEY=sk_test_x", "STRIPE_WEBHOOK_SECRET=whsec_x",
+		  "BASE_URL=https://localhost"},
 		 {"MONGO_URI"}},
 		{{GOOD_ENVIRONMENT, LONG_KEY}, {"FCGI_SOCKET is missing"}},
 	};
@@ -932,8 +934,7 @@ no_more_accepted(void *arg)
 	return false;
 }
 
-/* Is the process gone, but perhaps for its exit status? */
-static bool
+bool
 has_ended(void *arg)
 {
 	char path[64], state = 'Z';

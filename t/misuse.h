@@ -78,6 +78,10 @@ const char *names_of(const struct answer *a);
 /* Is the text in the service's log? */
 bool is_logged(const char *service, const char *text);
 
+/* For eventually(): is the process, a pid_t, gone but perhaps for its exit
+ * status? */
+bool has_ended(void *pid);
+
 /* The number of events that are or were on a channel of the bus. */
 int64_t channel_length(const char *channel);
 

@@ -1,6 +1,7 @@
 /* test-orders.c: orders over its own socket and the bus.
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -630,6 +631,34 @@ test_paid(void)
 	free(stuff);
 }
 
+static bool
+is_slow(void *arg)
+{
+	(void)arg;
+	return is_logged("orders", "\"failpoint\"");
+}
+
+/* What is heard in the process's last moment is told before it ends. */
+static void
+test_stopped(void)
+{
+	char *stuff = new_stuff(), *order = new_order(&ann, stuff);
+	pid_t pid;
+
+	tell_stuff("updated", stuff, 2, 500, "reserved", order);
+	AWAIT_ORDER(&ann, order, "awaiting:payment");
+	stack_restart("orders", "FAILPOINTS=decided=sleep:1000");
+	pid = stack_pid("orders");
+	tell_payment("created", order);
+	CU_ASSERT_TRUE(eventually(20000, is_slow, NULL));
+	kill(pid, SIGTERM);
+	CU_ASSERT_TRUE(eventually(20000, has_ended, &pid));
+	expect_told(order, 2, EVENT_ORDER_COMPLETED, "complete", NULL);
+	stack_restart("orders", NULL);
+	free(order);
+	free(stuff);
+}
+
 static void
 test_payment_failed(void)
 {
@@ -903,6 +932,7 @@ main(int argc, char **argv)
 		{"stuff changes", test_stuff_events},
 		{"stuff is removed", test_removed},
 		{"paid", test_paid},
+		{"stopped while it hears", test_stopped},
 		{"payment failed", test_payment_failed},
 		{"an early expiration", test_expiration_early},
 		{"bad events are set aside", test_bad_events},

@@ -69,8 +69,10 @@ test_pay(void)
 	new_order(id, 500);
 	a = buyer_pays(&ann, id, "pm_card_visa");
 	EXPECT(a, 201);
-	TAP_STRING(names_of(a), "id version orderId amount currency status "
-				"reason createdAt");
+	TAP_STRING(names_of(a),
+		   "id version orderId amount discount coupon currency status "
+		   "reason createdAt capturedAt refunded refundedAt "
+		   "refundedBy listing dispute");
 	TAP_STRING(answer_text(a, "orderId"), id);
 	TAP_INT(answer_int(a, "amount"), 500);
 	TAP_STRING(answer_text(a, "currency"), "usd");

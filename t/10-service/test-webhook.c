@@ -264,7 +264,7 @@ what_it_forgot_to_say_is_found(void)
 static void
 the_books_are_right(void)
 {
-	TAP_INT(checker_run(20), 0);
+	CU_ASSERT_TRUE(settles(NULL));
 }
 
 int
