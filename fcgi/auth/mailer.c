@@ -17,6 +17,7 @@
 #define AGAIN_MIN 1000	   /* ms, doubled with each try */
 #define AGAIN_MAX 1800000
 #define GIVE_UP 86400000 /* ms */
+#define LETTERS_SHOWN 1000
 
 #define QUEUED "queued"
 #define SENT "sent"
@@ -54,7 +55,19 @@ static const struct field fields[] = {
 
 static const struct index indexes[] = {
 	{.keys = {"status", "nextAt"}},
+	{.keys = {"userId", "-_id"}},
 	{{NULL}},
+};
+
+/* As the user whom it is for sees it. */
+static const struct field letter_view[] = {
+	FIELD(struct letter, letter, "letter", FIELD_TEXT),
+	FIELD(struct letter, title, "title", FIELD_TEXT),
+	FIELD(struct letter, amount, "amount", FIELD_INT, .flags = FIELD_ZERO),
+	FIELD(struct letter, order_id, "orderId", FIELD_ID),
+	FIELD(struct letter, status, "status", FIELD_TEXT),
+	FIELD(struct letter, created_at, "createdAt", FIELD_TIME),
+	{0},
 };
 
 const struct kind letter_kind = {
@@ -63,6 +76,26 @@ const struct kind letter_kind = {
 	.size = sizeof(struct letter),
 	.indexes = indexes,
 };
+
+const struct fail *
+mailer_view(struct context *cx, const char *user_id, json_object **ret)
+{
+	bson_oid_t user;
+	void *found;
+	const struct letter *l;
+	size_t n;
+
+	bson_oid_init_from_string(&user, user_id);
+	TRY(store_find(cx, &letter_kind, BCON_NEW("userId", BCON_OID(&user)),
+		       "-_id", LETTERS_SHOWN, &found, &n));
+	l = found;
+	*ret = json_new_array(cx->arena);
+	for (size_t i = 0; i < n; i++)
+		json_object_array_add(*ret,
+				      json_object_get(record_to_json(
+					      cx->arena, letter_view, &l[i])));
+	return NULL;
+}
 
 static const struct fail *
 put(struct context *cx, void *rec, const void *arg)

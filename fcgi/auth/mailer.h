@@ -15,6 +15,10 @@ extern const struct setting mailer_settings[];
 extern const struct hears mailer_hears[];
 extern struct task mailer_sending;
 
+/* The newest 1,000 letters to a user, as a JSON array that the arena owns. */
+const struct fail *mailer_view(struct context *cx, const char *user_id,
+			       json_object **ret);
+
 /* After the settings.  NULL, or why it can't be. */
 const char *mailer_open(void);
 void mailer_close(void);

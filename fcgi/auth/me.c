@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "handlers.h"
+#include "mailer.h"
 #include "password.h"
 
 const struct field name_body[] = {
@@ -157,6 +158,8 @@ elsewhere(struct request *rq)
 	json_object_array_add(list, json_object_new_string("/api/orders"));
 	json_object_array_add(
 		list, json_object_new_string("/api/payments/{orderId}"));
+	json_object_array_add(list,
+			      json_object_new_string("/api/payments/sales"));
 	for (size_t i = 0; i < sizeof(stuff) / sizeof(stuff[0]); i++)
 		json_object_array_add(list, json_object_new_string(arena_printf(
 						    a, "/api/stuff?seller=%s%s",
@@ -167,15 +170,17 @@ elsewhere(struct request *rq)
 const struct fail *
 export_me(struct request *rq)
 {
-	json_object *o = json_new_object(rq->cx->arena), *sessions;
+	json_object *o = json_new_object(rq->cx->arena), *sessions, *letters;
 	struct account account;
 
 	TRY(own_account(rq, &account));
 	TRY(view_sessions(rq, &sessions));
+	TRY(mailer_view(rq->cx, rq->user.id, &letters));
 	json_put(o, "user",
 		 json_object_get(record_to_json(rq->cx->arena,
 						account_admin_view, &account)));
 	json_put(o, "sessions", json_object_get(sessions));
+	json_put(o, "letters", json_object_get(letters));
 	json_put(o, "elsewhere", elsewhere(rq));
 	http_set_header(rq, "Content-Disposition",
 			"attachment; filename=\"account.json\"");

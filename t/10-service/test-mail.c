@@ -250,6 +250,13 @@ a_refund(void)
 			"eve@example.edu",
 			"given back"));
 	free(path);
+
+	/* What was written to them is theirs to see. */
+	path = text("\"orderId\":\"%s\"", order);
+	CU_ASSERT_PTR_NOT_NULL(strstr(
+		ask(bob, "GET", "/api/users/me/export", NULL, NULL)->body,
+		path));
+	free(path);
 }
 
 static bool
