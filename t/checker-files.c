@@ -90,8 +90,7 @@ read_ids(const struct reading *r, const char *collection, const char *member,
 	*ret = (struct ids){0};
 	while (mongoc_cursor_next(cursor, &doc))
 		if (oid_at(doc, member, id)) {
-			ret->at = realloc(ret->at,
-					  (ret->count + 1) * sizeof(*ret->at));
+			ret->at = grown(ret->at, ret->count, sizeof(*ret->at));
 			memcpy(ret->at[ret->count++], id, ID_SIZE);
 		}
 	if (ret->count > 0)

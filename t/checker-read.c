@@ -14,6 +14,14 @@
 
 #define PAGE 2000 /* documents in one query */
 
+void *
+grown(void *at, size_t count, size_t size)
+{
+	if ((count & (count - 1)) != 0)
+		return at;
+	return realloc(at, (count > 0 ? 2 * count : 1) * size);
+}
+
 static struct arena *errors; /* what is said of a failure */
 
 static const char *
@@ -127,8 +135,7 @@ read_page(struct arena *a, mongoc_collection_t *c, struct rows *rows,
 	bson_append_document_end(&opts, &inner);
 	cursor = mongoc_collection_find_with_opts(c, &filter, &opts, NULL);
 	for (; mongoc_cursor_next(cursor, &doc); n++) {
-		rows->at = realloc(rows->at,
-				   (rows->count + 1) * sizeof(*rows->at));
+		rows->at = grown(rows->at, rows->count, sizeof(*rows->at));
 		load_row(a, doc, &rows->at[rows->count++]);
 		if (bson_iter_init_find(&i, doc, "_id")) {
 			if (last->value_type != 0)
@@ -283,7 +290,7 @@ static struct {
 static void
 note_bad(const char *channel, const char *text)
 {
-	bus.bad = realloc(bus.bad, (bus.bad_count + 1) * sizeof(*bus.bad));
+	bus.bad = grown(bus.bad, bus.bad_count, sizeof(*bus.bad));
 	bus.bad[bus.bad_count++] =
 		arena_printf(bus.arena, "%s: %s", channel, text);
 }
@@ -302,7 +309,7 @@ note_event(const char *channel, const char *bytes, size_t len)
 	o = json_read(bus.arena, bytes, len);
 	p.channel = arena_strdup(bus.arena, channel);
 	p.data = json_write(json_member(o, "data", json_type_object), NULL);
-	bus.at = realloc(bus.at, (bus.count + 1) * sizeof(*bus.at));
+	bus.at = grown(bus.at, bus.count, sizeof(*bus.at));
 	bus.at[bus.count++] = p;
 }
 
@@ -506,7 +513,7 @@ add_charge(struct charges *c, json_object *intent)
 	json_object *facts = json_member(intent, "metadata", json_type_object);
 	const char *order_id = facts ? json_text(facts, "order_id") : NULL;
 
-	c->at = realloc(c->at, (c->count + 1) * sizeof(*c->at));
+	c->at = grown(c->at, c->count, sizeof(*c->at));
 	c->at[c->count] = (struct charge){
 		.id = json_text(intent, "id"),
 		.order_id = order_id ? order_id : "",

@@ -76,6 +76,9 @@ typedef void (*file_fault)(const char *fmt, ...)
 const char *read_files(void *mongo, struct arena *a, file_fault fault);
 void *read_mongo(void); /* the client */
 
+/* An array with room for one more than its count: the room doubles. */
+void *grown(void *at, size_t count, size_t size);
+
 void snapshot_free(struct snapshot *s);
 bool snapshot_same(const struct snapshot *a, const struct snapshot *b);
 
