@@ -744,7 +744,7 @@ check_answers(const struct snapshot *s)
 
 /* --- files --- */
 
-static void
+static void __attribute__((format(printf, 1, 2)))
 file_broken(const char *fmt, ...)
 {
 	char line[256];

@@ -20,6 +20,7 @@
 
 #define RETRY_PACE 20 /* ms before a trader who was refused tries again */
 #define TRADERS 4
+#define TRADE_PACE 50	/* ms between two: the checker reads all of them */
 #define SETTLE_WAIT 120 /* s: what was lost on the way comes again after 30 */
 
 extern const bool failpoint_enabled; /* lib/failpoint.c's */
@@ -614,8 +615,10 @@ trade_or_not(int i, void *arg)
 		trade.meanwhile();
 		trade.stop = true;
 	}
-	for (unsigned n = 0; !trade.stop; n++)
+	for (unsigned n = 0; !trade.stop; n++) {
 		trade_once(&people[0], &people[i], n);
+		clock_sleep(TRADE_PACE);
+	}
 }
 
 void
