@@ -13,6 +13,7 @@ check_steps=(
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'shellcheck and clang-format|check_style'
+    'the manifests of each overlay, against the API of Kubernetes|check_manifests'
     'a stack from nothing: up, demo, down|check_stack'
 )
 
@@ -25,11 +26,13 @@ check() {
     exec {checking}>"$state/check.lock"
     flock -n "$checking" || die "another ./dev check is running in $state"
     . "$top/t/servers/install.sh"
+    . "$top/t/k8s/install.sh"
     say "Setting up"
     # Whatever the caller's stack uses, the tests bring up their own.
     unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
     unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
     install_missing nats java localstripe mock check
+    install_k8s conform
     umask 022
     home=$state/check
     # What the last check did not stop, because it was interrupted.
@@ -189,13 +192,30 @@ check_style() {
     cd "$home/src"
     while IFS= read -r -d '' file; do
         case $file in
-        *.sh) scripts+=("$file") ;;
+        *.sh | t/lint/* | t/k8s/images/mongod) scripts+=("$file") ;;
         *.[ch]) sources+=("$file") ;;
         esac
     done <"$home/src.files"
     shellcheck "${scripts[@]}"
     if [[ -e .clang-format ]]; then
         clang-format --dry-run -Werror "${sources[@]}"
+    fi
+}
+
+# render OVERLAY: what `kubectl apply -k` would hand to the API server.
+render() { "$tools/bin/kustomize" build "$home/src/k8s/overlays/$1"; }
+
+conforms() { "$tools/bin/kubeconform" -strict -summary -schema-location "$tools/k8s/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$@"; }
+
+check_manifests() {
+    local overlay
+    for overlay in local local-gateway production; do
+        render "$overlay" >"$overlay.yaml"
+        conforms "$overlay.yaml"
+    done
+    # It can fail: a word that the API does not know.
+    if sed 's/maxUnavailable: 0/maxUnavailible: 0/' local.yaml | conforms -; then
+        return 1
     fi
 }
 

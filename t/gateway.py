@@ -1,8 +1,8 @@
 """A stand-in for Stripe's PaymentIntents API, for race and fault tests.
 
-    python3 t/gateway.py PORT [BOOKS.json]
+    python3 t/gateway.py PORT [BOOKS.json [ADDRESS]]
 
-listens on 127.0.0.1 (PORT 0 takes a free one) and prints the address once it
+listens on ADDRESS, 127.0.0.1 (PORT 0 takes a free one) and prints the address once it
 is ready.  BOOKS.json keeps the books over a restart, replaced before each
 answer to a POST; faults and switches are not kept.  SIGTERM ends it.
 
@@ -804,13 +804,14 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> None:
-    if len(sys.argv) not in (2, 3) or not sys.argv[1].isdecimal():
-        raise SystemExit("usage: gateway.py PORT [BOOKS.json]")
-    Handler.gateway = Gateway("".join(sys.argv[2:]))
+    if len(sys.argv) not in (2, 3, 4) or not sys.argv[1].isdecimal():
+        raise SystemExit("usage: gateway.py PORT [BOOKS.json [ADDRESS]]")
+    address = sys.argv[3] if len(sys.argv) == 4 else "127.0.0.1"
+    Handler.gateway = Gateway("".join(sys.argv[2:3]))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit())
-    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-        print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    with Server((address, int(sys.argv[1])), Handler) as server:
+        print(f"http://{address}:{server.server_port}", flush=True)
         server.serve_forever()
 
 

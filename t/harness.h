@@ -110,6 +110,13 @@ bool becomes(struct student *s, const char *path, const char *member,
 const struct answer *fcgi_ask(const char *service, const char *const *params,
 			      const void *body, size_t len);
 
+/*
+ * With T_HTTPS set, fcgi_ask() and fcgi_call() ask BASE_URL instead: of a stack
+ * in a cluster, so that any replica answers.  How many of these so far got no
+ * answer of a service: none at all, or one that a server in front made up.
+ */
+int asks_dropped(void);
+
 /* The same step by step: a connection, or -1; the parameters of a request that
  * asks to keep it or not, and its body, 0 or -1; the answer. */
 int fcgi_connect(const char *service);

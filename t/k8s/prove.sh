@@ -1,0 +1,239 @@
+#!/usr/bin/env bash
+# prove.sh: in the lab's own network namespace: makes the cluster, then one step after the other, each told as `ok` or `not ok`. Started
+# by lab.sh. With `hold` as its argument it deploys, tells how to get in, and waits.
+# Environment: top, tools, lab, python, services; src: a copy of the source tree to work in; build: a build of the tests.
+# SPDX-License-Identifier: MIT
+# shellcheck disable=SC1091,SC2154 # the variables are check.sh's and cluster.sh's
+set -euo pipefail
+
+. "$top/t/k8s/cluster.sh"
+read -r -a names <<<"$services"
+export lab services tools top SKAFFOLD_UPDATE_CHECK=false SKAFFOLD_INTERACTIVE=false SKAFFOLD_CONFIG=$lab/skaffold.config
+skaffold=(skaffold --verbosity=warning --profile gateway)
+claims=(auth-mongo stuff-mongo orders-mongo payments-mongo nats redis)
+number=0 failed=0
+
+# step TITLE FUNCTION: what it prints is shown when it fails. In the background, since after && or || the shell would not stop the
+# function at its first error.
+step() {
+    local began=$SECONDS rc=0 log=$lab/log/$2.log
+    number=$((number + 1))
+    (
+        set -e
+        "$2"
+    ) >"$log" 2>&1 </dev/null &
+    wait $! || rc=$?
+    if ((rc == 0)); then
+        echo "ok $number - $1 ($((SECONDS - began)) s)"
+        sed -n 's/^note: /   /p' "$log"
+    else
+        echo "not ok $number - $1 ($((SECONDS - began)) s)"
+        tail -n 40 "$log" | sed 's/^/   | /'
+        failed=$((failed + 1))
+    fi
+}
+
+# --- what the steps do -----------------------------------------------------------------------------------------------------
+
+edge() { curl -sS --max-time 10 --cacert "$pki/ca.crt" "$@"; }
+
+claims_anew() {
+    local name
+    for name in "${claims[@]}"; do
+        kubectl delete pv "$name" --ignore-not-found >/dev/null
+        rm -rf "${lab:?}/volumes/$name"
+        volume "$name"
+    done
+}
+
+secrets() {
+    local name=$1
+    shift
+    kubectl create secret "$name" "$@" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+}
+
+with_secrets() {
+    secrets generic jwt-secret --from-literal="JWT_KEY=$JWT_KEY"
+    secrets generic stripe-secret --from-literal="STRIPE_KEY=$STRIPE_KEY" --from-literal="STRIPE_WEBHOOK_SECRET=$STRIPE_WEBHOOK_SECRET"
+    secrets tls ticketing-tls --cert="$pki/ticketing.crt" --key="$pki/ticketing.key"
+}
+
+route_databases() {
+    local name
+    local -a servers=()
+    if [[ -e $lab/run/mongo-router.pid ]]; then kill "$(<"$lab/run/mongo-router.pid")"; fi
+    for name in auth stuff orders payments; do
+        servers+=("$name=$(kubectl get service "$name-mongo" -o jsonpath='{.spec.clusterIP}')")
+    done
+    start mongo-router "$python" "$top/t/k8s/mongo-router.py" "${servers[@]}"
+}
+
+answers() { [[ $(edge https://ticketing.dev/api/users/currentuser) == '{"currentUser":null}' ]]; }
+
+dry_run() {
+    local overlay
+    for overlay in local local-gateway production; do
+        kubectl kustomize "$src/k8s/overlays/$overlay" | kubectl apply --dry-run=server --validate=strict -f -
+    done
+    # It can fail.
+    if kubectl kustomize "$src/k8s/overlays/local" | sed 's/maxUnavailable: 0/maxUnavailible: 0/' |
+        kubectl apply --dry-run=server --validate=strict -f -; then
+        return 1
+    fi
+}
+
+images() {
+    local name base size
+    base=$(docker image inspect -f '{{.Size}}' "$(sed -n 's/^ARG DEBIAN=//p' "$src/Dockerfile")")
+    for name in "${names[@]}"; do
+        docker build -q --target "$name" -t "ticketing/$name" "$src"
+        size=$((($(docker image inspect -f '{{.Size}}' "ticketing/$name") - base) / 1000000))
+        echo "note: $name: $size MB above its base"
+        ((size < 60))
+        [[ $(docker image inspect -f '{{.Config.User}}' "ticketing/$name") == 10001:10001 ]]
+        # Nothing has a setting by default that it should be given.
+        if docker run --rm --network=none "ticketing/$name"; then return 1; else (($? == 78)); fi
+    done
+}
+
+run() {
+    cd "$src"
+    claims_anew
+    with_secrets
+    "${skaffold[@]}" run
+    route_databases
+    wait_for 30 'an answer through the ingress' answers
+}
+
+demo() {
+    mkdir -p "$lab/front/t"
+    cp "$top/t/demo.sh" "$lab/front/t/"
+    "$lab/front/t/demo.sh"
+}
+
+# reaches POD PORT ADDRESS
+reaches() { kubectl exec "deployment/$1" -c nginx -- timeout 3 bash -c "exec 3<>/dev/tcp/$3/$2"; }
+
+cannot_reach() { ! reaches "$@"; }
+
+denied() {
+    local mine theirs
+    mine=$(kubectl get service orders-mongo -o jsonpath='{.spec.clusterIP}')
+    theirs=$(kubectl get service auth-mongo -o jsonpath='{.spec.clusterIP}')
+    reaches orders 27017 "$mine"
+    reaches expiration 6379 "$(kubectl get service redis -o jsonpath='{.spec.clusterIP}')"
+    if reaches orders 27017 "$theirs"; then return 1; fi
+    if reaches auth 27017 "$mine"; then return 1; fi
+    if reaches auth 6379 "$(kubectl get service redis -o jsonpath='{.spec.clusterIP}')"; then return 1; fi
+    if reaches auth 80 "$(kubectl get service orders -o jsonpath='{.spec.clusterIP}')"; then return 1; fi
+    # Without the policies it would.
+    kubectl get networkpolicy orders-mongo default-deny auth -o json |
+        jq 'del(.items[].metadata | .uid, .resourceVersion, .creationTimestamp, .generation)' >"$lab/policies.yaml"
+    kubectl delete -f "$lab/policies.yaml"
+    wait_for 30 'auth without its policies' reaches auth 27017 "$mine"
+    kubectl create -f "$lab/policies.yaml"
+    wait_for 30 'the policies again' cannot_reach auth 27017 "$mine"
+}
+
+unrouted() {
+    local path
+    for path in healthz readyz metrics; do
+        [[ $(edge -o /dev/null -w '%{http_code}' "https://ticketing.dev/$path") == 404 ]]
+    done
+    [[ $(edge -o /dev/null -w '%{http_code}' http://ticketing.dev/api/users/currentuser) == 308 ]]
+    [[ $(head -c 70000 /dev/zero | edge -o "$lab/large" -w '%{http_code}' --data-binary @- \
+        -H 'Content-Type: application/json' https://ticketing.dev/api/orders) == 413 ]]
+    [[ $(<"$lab/large") == '{"errors":[{"message":"Payload Too Large"}]}' ]]
+}
+
+# tests PROGRAM [PART]: with the cluster as its stack, through the ingress.
+tests() {
+    top_srcdir=$lab/front top_builddir=$build T_HTTPS=1 T_ROUNDS=${T_ROUNDS-20} SKIPS_AS_FAILS=1 DEV_TOOLS=$tools "$build/$1" "${@:2}" |
+        tee "$lab/log/$(basename "$1").tap"
+    [[ ${PIPESTATUS[0]} == 0 ]]
+    sed -n 's/^ok/note: ok/p' "$lab/log/$(basename "$1").tap"
+}
+
+scaled() {
+    kubectl scale deployment/orders deployment/payments --replicas=3
+    kubectl rollout status deployment/orders --timeout=180s
+    kubectl rollout status deployment/payments --timeout=180s
+    tests t/90-race/test-buyers '64 buyers'
+    tests t/90-race/test-buyers '8 payments'
+    tests t/90-race/test-buyers 'removed and edited'
+}
+
+goes_on() { tests t/k8s/test-cluster; }
+
+# Nothing of ours is left, of any kind that we make.
+nothing_left() {
+    local kinds=deployments,statefulsets,jobs,pods,services,configmaps,persistentvolumeclaims,ingresses,networkpolicies,poddisruptionbudgets
+    wait_for 120 'everything to be gone' bash -c "! kubectl get $kinds -l app.kubernetes.io/part-of=ticketing -o name | grep ."
+}
+
+deleted() {
+    cd "$src"
+    "${skaffold[@]}" delete
+    nothing_left
+}
+
+says() { [[ $(edge https://ticketing.dev/api/users/%00 | tr -d '\n') == *"$1"* ]]; }
+
+synced() {
+    local pods began
+    cd "$src"
+    claims_anew
+    "${skaffold[@]}" dev --auto-sync --trigger=notify >"$lab/log/skaffold-dev.log" 2>&1 &
+    echo $! >"$lab/run/skaffold.pid"
+    wait_for 300 'skaffold dev to deploy' grep -q 'Watching for changes' "$lab/log/skaffold-dev.log"
+    wait_for 30 'an answer through the ingress' answers
+    # nginx's own words, without a new image or pod.
+    pods=$(kubectl get pods -l tier=service -o name | sort)
+    began=$(date +%s%N)
+    sed -i 's/"Bad Request"/"Worse Request"/' nginx/error-texts.conf
+    wait_for 60 "the sidecars' new words" says 'Worse Request'
+    echo "note: a file of nginx's configuration was in force after $((($(date +%s%N) - began) / 1000000)) ms"
+    [[ $(kubectl get pods -l tier=service -o name | sort) == "$pods" ]]
+    # A service compiled anew, and no other's pods replaced.
+    began=$(date +%s%N)
+    sed -i 's/LOG(LOG_INFO, "started"/LOG(LOG_INFO, "started anew"/' lib/service.c
+    wait_for 240 'a pod with the new program' bash -c "kubectl logs deployment/orders -c orders | grep -q 'started anew'"
+    echo "note: a change of the library ran in the pods after $((($(date +%s%N) - began) / 1000000)) ms"
+    kill -INT "$(<"$lab/run/skaffold.pid")"
+    wait_for 120 'skaffold dev to clean up' bash -c "! kill -0 $(<"$lab/run/skaffold.pid")"
+    nothing_left
+}
+
+# --- all of it -------------------------------------------------------------------------------------------------------------
+
+random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+JWT_KEY=$(random 48) STRIPE_KEY=sk_test_$(random 16) STRIPE_WEBHOOK_SECRET=whsec_$(random 24)
+printf '%s=%q\n' JWT_KEY "$JWT_KEY" STRIPE_KEY "$STRIPE_KEY" STRIPE_WEBHOOK_SECRET "$STRIPE_WEBHOOK_SECRET" >"$lab/stack.env"
+mkdir -p "$lab/front"
+ln -sfn "$top/t/k8s/front.sh" "$lab/front/dev"
+cp /etc/hosts "$lab/hosts"
+echo "$node_ip ticketing.dev" >>"$lab/hosts"
+mount --bind "$lab/hosts" /etc/hosts
+
+cluster_up
+import "$lab/others.tar"
+ingress
+echo "   the cluster is up ($SECONDS s)"
+if [[ ${1-} == hold ]]; then
+    run
+    echo "   nsenter -t $$ -m -n -p; then KUBECONFIG=$KUBECONFIG; PATH=$PATH"
+    sleep infinity
+fi
+step 'the API server takes all overlays (server-side dry run)' dry_run
+step 'images: small, not root, without default secrets' images
+step 'skaffold run: everything is there' run
+step 'the demo, through ingress-nginx, unchanged' demo
+step 'NetworkPolicies deny what they should' denied
+step 'probes are not routed; errors have our shape' unrouted
+step 'three of orders and payments: no rule is broken' scaled
+step 'restarts, kills, deleted servers amid trade' goes_on
+step 'skaffold delete leaves nothing' deleted
+step 'skaffold dev syncs, rebuilds, and leaves nothing' synced
+echo "$((number - failed)) passed, $failed failed"
+((failed == 0))

@@ -1,0 +1,96 @@
+/* test-cluster.c: a cluster goes on while its parts come and go; see prove.sh,
+ * which starts it where dev is the cluster's (front.sh).
+ * SPDX-License-Identifier: MIT */
+#include "clock.h"
+#include "flow.h"
+
+static const char *const services[] = {"auth", "stuff", "orders", "expiration",
+				       "payments"};
+#define SERVICES (sizeof(services) / sizeof(services[0]))
+
+static void
+restart_all(void)
+{
+	some_trade(5);
+	stack_restart("services", NULL);
+	some_trade(5);
+}
+
+static void
+rolling_restart(void)
+{
+	int before = asks_dropped();
+
+	trade_while(restart_all);
+	TAP_INT(asks_dropped() - before, 0);
+}
+
+static void
+kill_pods(void)
+{
+	for (size_t i = 0; i < SERVICES; i++) {
+		some_trade(3);
+		stack_kill(services[i], NULL);
+		stack_start(services[i], NULL);
+	}
+	some_trade(3);
+}
+
+static void
+pods_killed(void)
+{
+	trade_while(kill_pods);
+}
+
+static void
+delete_servers(void)
+{
+	some_trade(3);
+	stack_kill("nats", NULL);
+	stack_start("nats", NULL);
+	some_trade(3);
+	stack_kill("redis", NULL);
+	stack_start("redis", NULL);
+	some_trade(3);
+}
+
+static void
+servers_deleted(void)
+{
+	trade_while(delete_servers);
+}
+
+static void
+kill_kubelet(void)
+{
+	some_trade(3);
+	stack_kill("kubelet", NULL);
+	some_trade(10); /* what runs goes on */
+	stack_start("kubelet", NULL);
+	stack_kill("orders", NULL);
+	stack_start("orders", NULL);
+	some_trade(3);
+}
+
+static void
+kubelet_killed(void)
+{
+	trade_while(kill_kubelet);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct tap_test tests[] = {
+		{"all services are restarted amid trade: nothing is dropped",
+		 rolling_restart},
+		{"pods are killed amid trade", pods_killed},
+		{"NATS' and Redis' pods are deleted amid trade",
+		 servers_deleted},
+		{"the node's kubelet is killed amid trade", kubelet_killed},
+		{0},
+	};
+
+	stack_up((const char *const[]){NULL});
+	return tap_run(argc, argv, tests);
+}
