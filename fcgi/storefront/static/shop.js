@@ -60,7 +60,7 @@ const live = () => {
 		try {
 			const answer = await fetch(box.dataset.live);
 			const status = answer.ok ? (await answer.json()).status
-				: answer.status === 410 ? 'removed' : box.dataset.status;
+				: [404, 410].includes(answer.status) ? 'removed' : box.dataset.status;
 			if (status !== box.dataset.status) await renew(box);
 		} catch { /* away for now: what is shown was true when it came */ }
 		asking = false;
