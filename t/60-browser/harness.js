@@ -14,7 +14,7 @@ const CHROMIUM = process.env.CHROME_PATH || '/usr/bin/chromium';
 // The sandbox is not for root, who runs the tests in a container.
 const FLAGS = ['--headless=new', ...(process.getuid() === 0 ? ['--no-sandbox'] : []), '--disable-gpu', '--disable-dev-shm-usage',
     '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
-const PATIENCE = 60_000; // ms that anything may take; other tests run at the same time
+const PATIENCE = Number(process.env.T_PATIENCE || 60_000); // ms that anything may take; other tests run at the same time
 
 const note = (text) => console.log(String(text).replace(/^/gm, '# '));
 
@@ -106,7 +106,7 @@ class Student {
     // Has an account already, which it did not make at a form.
     static async signedUp(options, name = '') {
         const student = await Student.at(options);
-        student.user = await student.api('POST', '/api/users/signup', { email: student.email, password: student.password, name });
+        student.user = await student.api('POST', '/api/users/signup', { email: student.email, password: student.password, ...(name && { name }) });
         return student;
     }
 
@@ -157,12 +157,12 @@ class Student {
     }
 
     async presses(name) { await this.page.getByRole('button', { name, exact: typeof name === 'string' }).click(); }
-    async follows(name) { await this.page.getByRole('link', { name, exact: typeof name === 'string' }).first().click(); }
+    async follows(name) { await this.page.locator('main').getByRole('link', { name, exact: typeof name === 'string' }).first().click(); }
     async fills(label, value) { await this.page.getByLabel(label).fill(value); }
     path() { return new URL(this.page.url()).pathname; }
     async arrives(pattern) { await this.page.waitForURL((url) => pattern.test(url.pathname + url.search)); }
     async text() { return (await this.page.locator('main').innerText()).replace(/\s+/g, ' '); }
-    async reads(what) { await eventually(async () => (await this.text().catch(() => '')).includes(what), `"${what}" is on the page`); }
+    async reads(what) { await eventually(async () => (await this.text().catch(() => '')).toLowerCase().includes(what.toLowerCase()), `"${what}" is on the page`); }
 }
 
 // --- TAP ------------------------------------------------------------------------------------------------------------------

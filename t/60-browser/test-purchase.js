@@ -81,8 +81,8 @@ for (const js of [true, false]) {
         await buyer.arrives(/^\/checkout\//);
         await chooses(buyer, 'pm_card_chargeCustomerFail');
         await buyer.presses('Pay $5.00');
-        await buyer.reads('declined');
-        await buyer.reads('Cancelled');
+        await buyer.page.getByRole('alert').filter({ hasText: 'declined' }).waitFor();
+        await buyer.reads('Nothing was charged');
         await eventually(async () => (await buyer.api('GET', `/api/stuff/${stuff.id}`)).status === 'available', 'it is free again');
         await buyer.opens(stuff.path);
         await buyer.presses('BUY');
@@ -166,6 +166,7 @@ for (const js of [true, false]) {
         await buyer.presses('BUY');
         await buyer.arrives(/^\/checkout\//);
         // It is kept although its buyer looks around.
+        await eventually(async () => (await buyer.api('GET', `/api/stuff/${stuff.id}`)).status === 'reserved', 'it is held');
         await buyer.opens(stuff.path);
         await buyer.follows('Go on to check out');
         await buyer.arrives(/^\/checkout\//);
@@ -184,7 +185,7 @@ async function tabsTo(page, name) {
             const element = document.activeElement;
             const label = element.labels?.[0]?.innerText ?? element.innerText;
             const shown = [element, element.closest('.ticket')].some((e) => e && parseFloat(getComputedStyle(e).outlineWidth) >= 2);
-            return { label: (label ?? '').trim(), value: element.value ?? '', shown };
+            return { label: (label ?? '').trim(), value: element.type === 'radio' ? element.value : '', shown };
         });
         if (at.label && !at.shown) throw new Error(`the focus on "${at.label}" does not show`);
         if (at.label === name || at.value === name) return;
