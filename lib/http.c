@@ -275,10 +275,8 @@ reply_fail(struct request *rq, const struct fail *fail)
 	if (fail->allow != NULL)
 		http_set_header(rq, "Allow", "%s", fail->allow);
 	rq->writer = NULL;
-	if (service->show_fail != NULL) {
-		service->show_fail(rq, fail);
+	if (service->show_fail != NULL && service->show_fail(rq, fail))
 		return;
-	}
 	for (const struct reason *r = fail->reasons; r != NULL; r = r->next) {
 		json_object *e = json_object_new_object();
 

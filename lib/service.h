@@ -56,9 +56,9 @@ struct service {
 	void (*close)(void);
 	/* Adds a dependency's state to /readyz and says whether it is up. */
 	bool (*ready)(struct context *cx, json_object *states);
-	/* Answers a failed request, with a page instead of the JSON that
-	 * programs get; or NULL. */
-	void (*show_fail)(struct request *rq, const struct fail *fail);
+	/* Answers a failed request with a page; false: with the JSON that
+	 * programs get.  Or NULL. */
+	bool (*show_fail)(struct request *rq, const struct fail *fail);
 
 	/* Set by service_main(). */
 	struct store *store;

@@ -7,6 +7,8 @@
 #include "pages.h"
 
 #define PAGE_SIZE 50
+#define MADE_MAX 1000 /* coupons at once, by the API */
+#define CODE_MAX 66   /* bytes of one, and its line's end */
 
 static const char *
 part(struct view *v, const char *name)
@@ -74,20 +76,39 @@ put_coupon_form(struct view *v)
 	model_field(v, form, "count", "1");
 }
 
-/* Those that were just made, to be copied all at once. */
-static void
-put_made(struct view *v, json_object *made)
+/* Those that were just made, to be copied all at once: the newest ones. */
+static const struct fail *
+put_made(struct view *v)
 {
-	json_object *o = model_object(v->model, "made");
-	size_t n = json_object_array_length(made), room = n * 32 + 1, len = 0;
-	char *codes = arena_alloc(v->a, room);
+	int64_t wanted = atoll(form_get(&v->query, "made")), n = 0;
+	const char *cursor = "", *codes = "";
 
-	for (size_t i = 0; i < n; i++)
-		len += (size_t)snprintf(
-			codes + len, room - len, "%s%s", i ? "\n" : "",
-			model_text(json_object_array_get_idx(made, i), "code"));
-	json_put_text(o, "codes", codes);
-	json_put_text(o, "count", arena_printf(v->a, "%lld", (long long)n));
+	if (wanted < 1 || wanted > MADE_MAX)
+		return NULL;
+	while (n < wanted && cursor != NULL) {
+		struct call c = {.what = "the coupons"};
+		char *more, *to;
+		size_t count;
+
+		c.path = arena_printf(v->a, "/api/coupons?limit=%lld%s%s",
+				      wanted - n < 100 ? (long long)(wanted - n)
+						       : 100,
+				      *cursor ? "&cursor=" : "", cursor);
+		TRY(view_act(v, &c));
+		count = length(&c);
+		more = to = arena_alloc(v->a, count * CODE_MAX + 1);
+		for (size_t i = 0; i < count; i++, n++)
+			to += snprintf(
+				to, CODE_MAX, "%s\n",
+				model_text(json_object_array_get_idx(c.json, i),
+					   "code"));
+		codes = arena_printf(v->a, "%s%s", codes, more);
+		cursor = c.next;
+	}
+	json_put_text(model_object(v->model, "made"), "codes", codes);
+	json_put_text(json_member(v->model, "made", json_type_object), "count",
+		      arena_printf(v->a, "%lld", (long long)n));
+	return NULL;
 }
 
 const struct fail *
@@ -104,6 +125,7 @@ admin_coupons(struct request *rq)
 	if (c.status == 401 || c.status == 403)
 		return client_fail(v->a, &c);
 	put_coupon_form(v);
+	TRY(put_made(v));
 	if (view_has(v, &c)) {
 		list = model_array(v->model, "coupons");
 		for (size_t i = 0; i < length(&c); i++)
@@ -149,7 +171,7 @@ admin_make_coupons(struct request *rq)
 	struct call c = {.what = "the coupons", .path = "/api/coupons"};
 	const struct fail *fail;
 	const char *stuff_id;
-	json_object *made;
+	size_t made;
 	struct view *v;
 
 	TRY(view_post(rq, ADMIN, &v));
@@ -164,15 +186,11 @@ admin_make_coupons(struct request *rq)
 	fail = view_act(v, &c);
 	if (fail != NULL)
 		return view_again(v, admin_coupons, fail);
-	made = c.json;
-	if (!json_object_is_type(made, json_type_array)) {
-		made = json_new_array(v->a);
-		json_object_array_add(made, json_object_get(c.json));
-	}
-	/* Codes are money: they are shown once, here, and in no address. */
-	put_made(v, made);
-	v->typed = NULL;
-	return admin_coupons(rq);
+	made = json_object_is_type(c.json, json_type_array)
+		       ? json_object_array_length(c.json)
+		       : 1;
+	return view_go(v, arena_printf(v->a, "/admin/coupons?made=%zu", made),
+		       NULL);
 }
 
 const struct fail *

@@ -73,7 +73,7 @@ flash_keep(struct view *v)
 	v->typed = arena_alloc(v->a, sizeof(kept));
 	*v->typed = kept;
 	model_flag(v->model, "resumed", true);
-	return account_show_signin(v->rq);
+	return entry_show_signin(v->rq);
 }
 
 struct form *

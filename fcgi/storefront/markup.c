@@ -105,8 +105,8 @@ read_one(struct markup *m, const char *p, size_t behind, size_t left)
 			m->state = MARKUP_COMMENT;
 		else if (left >= 2 && p[1] == '!')
 			m->state = MARKUP_DECLARATION;
-		else if (left >= 2 &&
-			 (isalpha((unsigned char)p[1]) || p[1] == '/'))
+		else if (left < 2 || isalpha((unsigned char)p[1]) ||
+			 p[1] == '/') /* whatever follows it names a tag */
 			begin_tag(m);
 		break;
 	case MARKUP_COMMENT:

@@ -93,6 +93,15 @@ model_field(struct view *v, json_object *form, const char *name,
 }
 
 void
+model_put_typed(struct view *v, json_object *body, const char *name)
+{
+	const char *value = form_get(v->typed, name);
+
+	if (*value != '\0')
+		json_put_text(body, name, value);
+}
+
+void
 model_option(json_object *list, const char *value, const char *label,
 	     const char *selected)
 {

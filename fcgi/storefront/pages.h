@@ -44,12 +44,14 @@ PAGE(sell_sales);
 PAGE(upload_show);
 PAGE(upload_take);
 
+/* entry.c */
+PAGE(entry_show_signup);
+PAGE(entry_sign_up);
+PAGE(entry_show_signin);
+PAGE(entry_sign_in);
+PAGE(entry_sign_out);
+
 /* account.c */
-PAGE(account_show_signup);
-PAGE(account_sign_up);
-PAGE(account_show_signin);
-PAGE(account_sign_in);
-PAGE(account_sign_out);
 PAGE(account_show);
 PAGE(account_save_name);
 PAGE(account_show_password);
@@ -72,8 +74,9 @@ PAGE(admin_listings);
 PAGE(admin_remove);
 
 /* site.c */
-#define SITE_MARK 1000 /* listings in one part of the sitemap, as stuff marks \
-			*/
+#define SITE_MARK                                                   \
+	1000 /* listings in one part of the sitemap, as stuff marks \
+	      */
 PAGE(site_help);
 PAGE(site_robots);
 PAGE(site_sitemap);

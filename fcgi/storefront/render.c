@@ -10,8 +10,6 @@
 
 #include "template-node.h"
 
-#define LAYOUT "layout"
-
 /* Where names are looked up, innermost first. */
 struct scope {
 	json_object *value;
@@ -259,7 +257,8 @@ const char *
 template_render(struct arena *a, const struct templates *t, const char *name,
 		json_object *model)
 {
-	const struct template *page = find(t, name), *layout = find(t, LAYOUT);
+	const struct template *page = find(t, name),
+			      *layout = find(t, TEMPLATE_LAYOUT);
 
 	if (page == NULL || layout == NULL)
 		return NULL;

@@ -46,6 +46,15 @@ struct templates {
 	size_t asset_count;
 };
 
+#define TEMPLATE_SUFFIX ".html"
+#define TEMPLATE_LAYOUT "layout"
 #define TEMPLATE_DEPTH 16 /* of partials in each other, and of sections */
+
+/* Room for one more in a list of count things, of that size. */
+void *template_grow(void *list, size_t count, size_t size);
+
+/* Fills t->nodes from t->text; false, and why in error, cut to size. */
+bool template_read(struct templates *all, struct template *t, char *error,
+		   size_t size);
 
 #endif

@@ -24,6 +24,7 @@ struct view {
 	struct form query;
 	struct form *typed;	 /* what a form said, or NULL */
 	const struct fail *fail; /* what was wrong with that, or NULL */
+	int status;		 /* of the page, when it is not fail's */
 	const char *path;	 /* of this page, for who comes back to it */
 	bool cached; /* for all the same: may have an ETag, has no csrf */
 };
@@ -80,8 +81,8 @@ const struct fail *view_go(struct view *v, const char *path, const char *done);
 /* The page of who came second, or can't have it for another reason. */
 const struct fail *view_busy(struct view *v, const struct fail *fail);
 
-/* The failures' page; a service's show_fail. */
-void view_fail(struct request *rq, const struct fail *fail);
+/* The failures' page, unless a program asks; a service's show_fail. */
+bool view_fail(struct request *rq, const struct fail *fail);
 
 /* Passes on what auth set. */
 void view_keep_cookies(struct view *v, const struct call *c);
@@ -95,6 +96,12 @@ const char *view_absolute(struct view *v, const char *path);
 /* A path of this site that somebody handed in, or "/". */
 const char *view_local_path(const char *path);
 
+/* For page.c: a view without a look at who asks; the csrf of its forms. */
+struct view *view_new(struct request *rq);
+void view_put_csrf(struct view *v);
+bool view_is_admin(const struct request *rq);
+extern const char *view_site; /* "https://ticketing.dev" */
+
 /* --- models --------------------------------------------------------------- */
 
 json_object *model_object(json_object *o, const char *name);
@@ -105,6 +112,8 @@ json_object *model_add(json_object *array); /* an object, at its end */
 /* A form's field: what was typed, or else value; and what is wrong. */
 void model_field(struct view *v, json_object *form, const char *name,
 		 const char *value);
+/* What was typed, into what the API is told, unless it is nothing. */
+void model_put_typed(struct view *v, json_object *body, const char *name);
 json_object *model_form(struct view *v, const char *action);
 void model_option(json_object *list, const char *value, const char *label,
 		  const char *selected);
