@@ -15,6 +15,7 @@
 #define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
 #define STREAM_WAIT 30	    /* s that the peer may be silent in a transfer */
 #define JSON_TYPE "application/json"
+#define FORM_TYPE "application/x-www-form-urlencoded"
 
 static const char *const method_names[METHOD__MAX] = {
 	[GET] = "GET",
@@ -260,13 +261,22 @@ send_reply(struct request *rq)
 	return NULL;
 }
 
-/* The one place that gives a failure its shape. */
+/* The one place that gives a failure its shape, unless the service answers
+ * people and has one of its own. */
 static void
 reply_fail(struct request *rq, const struct fail *fail)
 {
+	const struct service *service = rq->cx->service;
 	struct arena *a = rq->cx->arena;
 	json_object *o = json_new_object(a), *list = json_object_new_array();
 
+	if (fail->retry_after > 0)
+		http_set_header(rq, "Retry-After", "%d", fail->retry_after);
+	if (fail->allow != NULL)
+		http_set_header(rq, "Allow", "%s", fail->allow);
+	rq->writer = NULL;
+	if (service->show_fail != NULL && service->show_fail(rq, fail))
+		return;
 	for (const struct reason *r = fail->reasons; r != NULL; r = r->next) {
 		json_object *e = json_object_new_object();
 
@@ -276,11 +286,6 @@ reply_fail(struct request *rq, const struct fail *fail)
 		json_object_array_add(list, e);
 	}
 	json_put(o, "errors", list);
-	if (fail->retry_after > 0)
-		http_set_header(rq, "Retry-After", "%d", fail->retry_after);
-	if (fail->allow != NULL)
-		http_set_header(rq, "Allow", "%s", fail->allow);
-	rq->writer = NULL;
 	http_reply(rq, fail->status, o);
 }
 
@@ -290,6 +295,8 @@ part_valid(const char *pattern, size_t len, const char *part)
 {
 	if (len == 5 && memcmp(pattern, ":code", len) == 0)
 		return *part != '\0' && strlen(part) <= HTTP_MAX_CODE;
+	if (len == 5 && memcmp(pattern, ":slug", len) == 0)
+		return *part != '\0' && strlen(part) <= HTTP_MAX_SLUG;
 	return id_valid(part);
 }
 
@@ -353,6 +360,18 @@ find_route(struct request *rq, const struct route *routes)
 	return fail_method_not_allowed(a, allow);
 }
 
+const struct route *
+http_find_route(struct request *rq, enum method method, const char *path)
+{
+	const struct route *r = rq->cx->service->routes;
+
+	for (; r->path != NULL; r++)
+		if (r->method == method &&
+		    matches(rq->cx->arena, r->path, path, rq->params))
+			return r;
+	return NULL;
+}
+
 /* FCGX_GetParam() takes the first of several: what another reader, who takes
  * the last one, was shown may differ.  So there is at most one of each. */
 static const struct fail *
@@ -389,7 +408,8 @@ check_origin(struct request *rq)
 	const char *site = http_header(rq, "Sec-Fetch-Site");
 	const char *origin = http_header(rq, "Origin");
 
-	if (rq->route->method == GET || rq->route->raw_max > 0)
+	if (rq->route->method == GET ||
+	    (rq->route->raw_max > 0 && !rq->route->form))
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||
@@ -461,6 +481,20 @@ upload_length(struct request *rq)
 		rq->length = rq->length * 10 + (*p - '0');
 	}
 	return NULL;
+}
+
+const char *
+http_query(struct request *rq)
+{
+	const char *query = param(rq, "QUERY_STRING");
+
+	return query ? query : "";
+}
+
+const char *
+http_request_id(struct request *rq)
+{
+	return param(rq, "REQUEST_ID");
 }
 
 const char *
@@ -545,11 +579,11 @@ read_body(struct request *rq, size_t max, const char **ret_body,
 }
 
 static bool
-is_json(const char *type)
+is_type(const char *type, const char *wanted)
 {
-	size_t len = strlen(JSON_TYPE);
+	size_t len = strlen(wanted);
 
-	if (type == NULL || strncasecmp(type, JSON_TYPE, len) != 0)
+	if (type == NULL || strncasecmp(type, wanted, len) != 0)
 		return false;
 	type += len + strspn(type + len, " \t");
 	return *type == '\0' || *type == ';';
@@ -565,6 +599,8 @@ parse_body(struct request *rq, const char *body, size_t len)
 
 	if (r->method == GET || (r->body == NULL && len == 0))
 		return NULL;
+	if (r->form && !is_type(param(rq, "CONTENT_TYPE"), FORM_TYPE))
+		return fail_bad_request(a, "Content-Type must be " FORM_TYPE);
 	if (r->raw_max > 0) {
 		rq->raw = body;
 		rq->raw_len = len;
@@ -574,7 +610,7 @@ parse_body(struct request *rq, const char *body, size_t len)
 		rq->body = arena_alloc(a, r->body_size);
 		return NULL;
 	}
-	if (!is_json(param(rq, "CONTENT_TYPE")))
+	if (!is_type(param(rq, "CONTENT_TYPE"), JSON_TYPE))
 		return fail_bad_request(
 			a, "Content-Type must be application/json");
 	o = json_read(a, body, len);
@@ -658,8 +694,10 @@ serve_probe(struct request *rq)
 			ready = service->ready(rq->cx, o) && ready;
 		/* A service does its work without the bus, and catches up:
 		 * told, but not counted. */
-		json_put_text(o, "bus",
-			      bus_connected(service->bus) ? "up" : "down");
+		if (service->bus != NULL)
+			json_put_text(o, "bus",
+				      bus_connected(service->bus) ? "up"
+								  : "down");
 		json_put_text(o, "status", ready ? "ready" : "not ready");
 	} else {
 		return false;

@@ -17,6 +17,7 @@
 #define HTTP_MAX_BODY 65536
 #define HTTP_MAX_PARAMS 2 /* ":id" and ":code" parts of a path */
 #define HTTP_MAX_CODE 64
+#define HTTP_MAX_SLUG 400
 
 /* What a banned user reads, with 403. */
 #define HTTP_BANNED "Your account is banned"
@@ -46,7 +47,8 @@ typedef const struct fail *(*http_writer)(struct request *rq, void *closure);
 
 /* A row of a service's table.  A HEAD request is answered as GET, without the
  * body.  A path's ":id" parts match a well-formed id (else 404), a ":code" any
- * text of up to HTTP_MAX_CODE bytes, which is kept out of the log. */
+ * text of up to HTTP_MAX_CODE bytes, which is kept out of the log, a ":slug"
+ * any of up to HTTP_MAX_SLUG. */
 struct route {
 	enum method method;
 	const char *path; /* "/api/orders/:id"; NULL ends the table */
@@ -64,6 +66,9 @@ struct route {
 	/* Not 0: the body is anything of up to so many bytes, from anywhere
 	 * and of any type, handed over as it is in request.raw. */
 	size_t raw_max;
+	/* That is what a form of one of our own pages sends: of the type
+	 * application/x-www-form-urlencoded, and not from elsewhere. */
+	bool form;
 };
 
 struct header {
@@ -89,6 +94,7 @@ struct request {
 	int64_t length;	  /* of an UPLOAD's body */
 	int64_t received; /* of these */
 	int64_t began;	  /* on the monotonic clock */
+	void *own;	  /* what the service's handlers hand each other */
 
 	int status; /* the answer */
 	struct header *headers;
@@ -99,6 +105,11 @@ struct request {
 	int64_t reply_length;
 	const char *reply_type;
 };
+
+/* The row of the service's table that such a request goes to, whose path's
+ * parts become the request's params; NULL when there is none. */
+const struct route *http_find_route(struct request *rq, enum method method,
+				    const char *path);
 
 /* A request's header, as "Idempotency-Key"; NULL when absent. */
 const char *http_header(struct request *rq, const char *name);
@@ -150,6 +161,12 @@ void http_page_filter(const struct page *page, bson_t *filter);
 const struct fail *http_reply_page(struct request *rq, const struct page *page,
 				   const struct field *fields, const void *recs,
 				   size_t size, size_t count);
+
+/* The request's query, undecoded; "" when there is none. */
+const char *http_query(struct request *rq);
+
+/* The id under which the request is logged; NULL when it has none. */
+const char *http_request_id(struct request *rq);
 
 /* The media type of the body, as the client says; NULL when it does not. */
 const char *http_content_type(struct request *rq);

@@ -44,6 +44,10 @@ static const struct setting common_settings[] = {
 	 .fallback = "8",
 	 .min = 1,
 	 .max = 256},
+	{0},
+};
+
+static const struct setting bus_settings[] = {
 	{.name = "NATS_URL", .text = &conf.url},
 	{.name = "NATS_CLUSTER_ID", .text = &conf.cluster},
 	{.name = "NATS_CLIENT_ID", .text = &conf.client},
@@ -288,11 +292,18 @@ join_standing(struct service *service)
 	service->hears = hears;
 }
 
+static bool
+has_bus(const struct service *service)
+{
+	return service->hears != NULL || service->kinds != NULL;
+}
+
 static void
 configure(struct service *service)
 {
 	const struct setting *const tables[] = {
 		common_settings,
+		has_bus(service) ? bus_settings : no_settings,
 		service->kinds ? store_settings : no_settings,
 		service->routes ? route_settings : no_settings,
 		streams(service) ? transfer_settings : no_settings,
@@ -478,12 +489,14 @@ service_main(struct service *service)
 		run_once(service, &standing_task);
 	for (int i = 0; tasks[i] != NULL; i++)
 		start_task(service, tasks[i]);
-	service->bus = open_bus(service);
+	if (has_bus(service))
+		service->bus = open_bus(service);
 	if (service->kinds != NULL)
 		service->outbox = outbox_open(service);
 	if (streams(service))
 		service->transfers = transfers_open(service, conf.transfers);
-	bus_start(service->bus);
+	if (has_bus(service))
+		bus_start(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
 		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
 	for (int i = 0; i < conf.workers; i++) {
@@ -507,9 +520,11 @@ service_main(struct service *service)
 	for (int i = 0; tasks[i] != NULL; i++)
 		stop_task(tasks[i]);
 	/* No one is left to make news by the time the outbox is emptied. */
-	bus_drain(service->bus);
+	if (has_bus(service))
+		bus_drain(service->bus);
 	outbox_close(service->outbox);
-	bus_close(service->bus);
+	if (has_bus(service))
+		bus_close(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
 		free_task(tasks[i]);
 	close_service(service);

@@ -46,7 +46,8 @@ struct service {
 	const char *name;
 	const struct route *routes;	 /* or NULL */
 	const struct hears *hears;	 /* or NULL */
-	const struct kind *const *kinds; /* ends with NULL; NULL: no database */
+	const struct kind *const *kinds; /* ends with NULL; NULL: no database,
+					    and without hears no bus */
 	const struct setting *settings;	 /* its own; or NULL */
 	struct task *const *tasks;	 /* ends with NULL; or NULL */
 	/* After the settings, before anything runs.  NULL, or a sentence on
@@ -55,6 +56,9 @@ struct service {
 	void (*close)(void);
 	/* Adds a dependency's state to /readyz and says whether it is up. */
 	bool (*ready)(struct context *cx, json_object *states);
+	/* Answers a failed request with a page; false: with the JSON that
+	 * programs get.  Or NULL. */
+	bool (*show_fail)(struct request *rq, const struct fail *fail);
 
 	/* Set by service_main(). */
 	struct store *store;

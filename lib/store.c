@@ -285,6 +285,19 @@ destroy_cursor(void *c)
 	mongoc_cursor_destroy(c);
 }
 
+static void
+append_sort(struct context *cx, bson_t *keys, const char *sort)
+{
+	for (const char *p = sort; *p != '\0';) {
+		bool down = *p == '-';
+		size_t len = strcspn(p += down, ",");
+
+		BSON_APPEND_INT32(keys, arena_strndup(cx->arena, p, len),
+				  down ? -1 : 1);
+		p += len + (p[len] == ',');
+	}
+}
+
 /* Starts a query; it takes filter and projection (NULL: all). */
 static const struct fail *
 find(struct context *cx, const char *name, bson_t *filter, const char *sort,
@@ -298,8 +311,7 @@ find(struct context *cx, const char *name, bson_t *filter, const char *sort,
 	BSON_APPEND_INT64(opts, "limit", limit);
 	if (sort != NULL) {
 		BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &inner);
-		BSON_APPEND_INT32(&inner, sort + (*sort == '-'),
-				  *sort == '-' ? -1 : 1);
+		append_sort(cx, &inner, sort);
 		bson_append_document_end(opts, &inner);
 	}
 	if (projection != NULL) {

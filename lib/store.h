@@ -100,7 +100,8 @@ const struct fail *store_find_one(struct context *cx, const struct kind *kind,
 				  bson_t *filter, void *rec);
 
 /* Up to limit records that filter (which it takes) finds, in the order of
- * sort, a key as in struct index; NULL: any.  They are in the arena. */
+ * sort, keys as in struct index with commas between; NULL: any.  They are in
+ * the arena. */
 const struct fail *store_find(struct context *cx, const struct kind *kind,
 			      bson_t *filter, const char *sort, int64_t limit,
 			      void **ret_recs, size_t *ret_count);

@@ -10,6 +10,9 @@
 #include "id.h"
 
 #define TOKEN_COOKIE "__Host-session"
+/* What gets the next one: for auth and the storefront, and nginx gives it to no
+ * other service. */
+#define TOKEN_REFRESH_COOKIE "__Secure-refresh"
 #define TOKEN_LIFE 900	 /* s */
 #define TOKEN_KEY_MIN 32 /* bytes, RFC 7518 3.2 */
 

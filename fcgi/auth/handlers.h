@@ -7,16 +7,15 @@
 #include "session.h"
 
 /*
- * The refresh token's cookie goes to auth alone: no other service is under its
- * path.  The whole of /api/users and not just the refresh route, so that
- * signing out ends the session although the access token ran out meanwhile,
- * and a list of sessions can tell which one is this.  A storefront on / is
- * under no path that spares the APIs: to refresh on the way it is to hand the
- * browser on to a route below /api/users and back, or to keep a cookie of its
- * own.  Not sent with requests that begin on other sites.
+ * The refresh token's cookie: the browser sends it with all that it asks of
+ * this site, so that the storefront can refresh on the way, and nginx lets
+ * nobody but auth and the storefront see it.  Auth wants it for more than the
+ * refresh route: so that signing out ends the session although the access token
+ * ran out meanwhile, and a list of sessions can tell which one is this.  Lax,
+ * as the access token's: who follows a link from elsewhere is signed in; other
+ * sites' POST requests come without it, and are refused besides.
  */
-#define REFRESH_COOKIE "__Secure-refresh"
-#define REFRESH_PATH "/api/users"
+#define REFRESH_COOKIE TOKEN_REFRESH_COOKIE
 
 /* routes.c.  The caller's account; 401 when it is gone, 403 when banned. */
 const struct fail *own_account(struct request *rq, struct account *ret);

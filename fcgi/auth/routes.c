@@ -34,6 +34,7 @@ static const struct fail *sign_in(struct request *rq);
 static const struct fail *sign_out(struct request *rq);
 static const struct fail *refresh(struct request *rq);
 static const struct fail *current_user(struct request *rq);
+static const struct fail *show_user(struct request *rq);
 
 #define CREDENTIALS(fields) \
 	.body = fields, .body_size = sizeof(struct credentials)
@@ -46,6 +47,7 @@ const struct route auth_routes[] = {
 	{GET, "/api/users/currentuser", current_user, ANYONE},
 	{GET, "/api/users", search_users, ADMIN, .query = search_query,
 	 .query_size = sizeof(struct user_search)},
+	{GET, "/api/users/:id", show_user, ANYONE},
 	{POST, "/api/users/:id/ban", ban_user, ADMIN, .body = ban_body,
 	 .body_size = sizeof(struct ban_body), .body_optional = true},
 	{POST, "/api/users/:id/unban", unban_user, ADMIN},
@@ -71,9 +73,8 @@ set_cookies(struct request *rq, const char *access, int access_life,
 				     "HttpOnly; SameSite=Lax",
 			access, access_life);
 	http_set_header(rq, "Set-Cookie",
-			REFRESH_COOKIE "=%s; Path=" REFRESH_PATH
-				       "; Max-Age=%d; Secure; HttpOnly; "
-				       "SameSite=Strict",
+			REFRESH_COOKIE "=%s; Path=/; Max-Age=%d; Secure; "
+				       "HttpOnly; SameSite=Lax",
 			refresh, refresh_life);
 }
 
@@ -239,5 +240,23 @@ current_user(struct request *rq)
 		json_put_text(user, "role", rq->user.role);
 	}
 	json_put(o, "currentUser", user);
+	return http_reply(rq, 200, o);
+}
+
+/* What anyone may know of a seller: the name that they chose to go by. */
+static const struct fail *
+show_user(struct request *rq)
+{
+	json_object *o = json_new_object(rq->cx->arena);
+	struct account account;
+
+	TRY(store_get(rq->cx, &user_kind, rq->params[0], &account));
+	if (account_closed(&account))
+		return fail_not_found(rq->cx->arena);
+	json_put_text(o, "id", account.head.id);
+	if (account.name != NULL)
+		json_put_text(o, "name", account.name);
+	else
+		json_put(o, "name", NULL);
 	return http_reply(rq, 200, o);
 }

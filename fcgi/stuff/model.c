@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "model.h"
 
+#include <mongoc/mongoc.h>
 #include <string.h>
 
 #include "failpoint.h"
@@ -26,6 +27,10 @@ static const struct field fields[] = {
 	FIELD(struct stuff, user_id, "userId", FIELD_ID),
 	FIELD(struct stuff, order_id, "orderId", FIELD_ID),
 	FIELD(struct stuff, other_id, "otherId", FIELD_ID,
+	      .flags = FIELD_HIDDEN),
+	FIELD(struct stuff, held_until, "heldUntil", FIELD_TIME,
+	      .flags = FIELD_OMIT),
+	FIELD(struct stuff, other_until, "otherUntil", FIELD_TIME,
 	      .flags = FIELD_HIDDEN),
 	FIELD(struct stuff, status, "status", FIELD_TEXT),
 	FIELD(struct stuff, file, "file", FIELD_RECORD, .flags = FIELD_OR_NULL,
@@ -72,16 +77,14 @@ const struct kind stuff_kind = {
 	.indexes = indexes,
 };
 
-const struct fail *
-stuff_find(struct context *cx, const struct stuff_search *search,
-	   struct stuff **ret, size_t *ret_count)
+/* Narrows a filter to what people may find. */
+static void
+append_listed(bson_t *filter, const char *status, bool hidden_too)
 {
-	bson_t *filter = bson_new(), inner, list;
-	bson_oid_t seller;
-	void *found;
+	bson_t inner, list;
 
-	if (search->status != NULL) {
-		BSON_APPEND_UTF8(filter, "status", search->status);
+	if (status != NULL) {
+		BSON_APPEND_UTF8(filter, "status", status);
 	} else {
 		BSON_APPEND_DOCUMENT_BEGIN(filter, "status", &inner);
 		BSON_APPEND_ARRAY_BEGIN(&inner, "$in", &list);
@@ -90,11 +93,113 @@ stuff_find(struct context *cx, const struct stuff_search *search,
 		bson_append_array_end(&inner, &list);
 		bson_append_document_end(filter, &inner);
 	}
-	if (!search->hidden_too) {
-		BSON_APPEND_DOCUMENT_BEGIN(filter, "hidden", &inner);
-		BSON_APPEND_BOOL(&inner, "$exists", false);
-		bson_append_document_end(filter, &inner);
+	if (hidden_too)
+		return;
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "hidden", &inner);
+	BSON_APPEND_BOOL(&inner, "$exists", false);
+	bson_append_document_end(filter, &inner);
+}
+
+/* A condition on one field: {name: {op: value}}. */
+static void
+append_price(bson_t *filter, const char *op, int64_t price)
+{
+	bson_t inner;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "price", &inner);
+	BSON_APPEND_INT64(&inner, op, price);
+	bson_append_document_end(filter, &inner);
+}
+
+static void
+append_id(bson_t *filter, const char *op, const char *id)
+{
+	bson_oid_t oid;
+	bson_t inner;
+
+	bson_oid_init_from_string(&oid, id);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &inner);
+	BSON_APPEND_OID(&inner, op, &oid);
+	bson_append_document_end(filter, &inner);
+}
+
+/* Behind the listing that the cursor names, as dear as that is now. */
+static const struct fail *
+append_behind_price(struct context *cx, bson_t *alternatives, const char *op,
+		    const char *cursor)
+{
+	struct stuff last;
+	bson_t inner;
+
+	TRY(store_get(cx, &stuff_kind, cursor, &last));
+	BSON_APPEND_DOCUMENT_BEGIN(alternatives, "0", &inner);
+	append_price(&inner, op, last.price);
+	bson_append_document_end(alternatives, &inner);
+	BSON_APPEND_DOCUMENT_BEGIN(alternatives, "1", &inner);
+	BSON_APPEND_INT64(&inner, "price", last.price);
+	append_id(&inner, "$lt", cursor);
+	bson_append_document_end(alternatives, &inner);
+	return NULL;
+}
+
+/* In which order, and from where on; all is a list of conditions, of which
+ * this is the one of that number. */
+static const struct fail *
+append_cursor(struct context *cx, bson_t *all, const char *number,
+	      const struct stuff_search *search, const char **ret_sort)
+{
+	const char *sort = search->sort ? search->sort : STUFF_NEW;
+	const char *cursor = search->page->cursor;
+	bool price = strcmp(sort, STUFF_PRICE) == 0;
+	bool down = strcmp(sort, STUFF_PRICE_DOWN) == 0;
+	bool old = strcmp(sort, STUFF_OLD) == 0;
+	const struct fail *fail = NULL;
+	bson_t inner, list;
+
+	*ret_sort = price  ? "price,-_id"
+		    : down ? "-price,-_id"
+		    : old  ? "_id"
+			   : "-_id";
+	if (*cursor == '\0')
+		return NULL;
+	BSON_APPEND_DOCUMENT_BEGIN(all, number, &inner);
+	if (price || down) {
+		BSON_APPEND_ARRAY_BEGIN(&inner, "$or", &list);
+		fail = append_behind_price(cx, &list, price ? "$gt" : "$lt",
+					   cursor);
+		bson_append_array_end(&inner, &list);
+	} else {
+		append_id(&inner, old ? "$gt" : "$lt", cursor);
 	}
+	bson_append_document_end(all, &inner);
+	return fail;
+}
+
+static void
+append_text(struct context *cx, bson_t *all, const char *number,
+	    const char *text)
+{
+	bson_t inner, list;
+
+	BSON_APPEND_DOCUMENT_BEGIN(all, number, &inner);
+	BSON_APPEND_ARRAY_BEGIN(&inner, "$or", &list);
+	store_append_search(cx, &list, "0", "title", text);
+	store_append_search(cx, &list, "1", "description", text);
+	bson_append_array_end(&inner, &list);
+	bson_append_document_end(all, &inner);
+}
+
+const struct fail *
+stuff_find(struct context *cx, const struct stuff_search *search,
+	   struct stuff **ret, size_t *ret_count)
+{
+	bson_t *filter = bson_new(), inner, all;
+	const struct fail *fail;
+	bson_oid_t seller;
+	const char *sort;
+	void *found;
+
+	append_listed(filter, search->status, search->hidden_too);
 	if (*search->seller != '\0') {
 		bson_oid_init_from_string(&seller, search->seller);
 		BSON_APPEND_OID(filter, "userId", &seller);
@@ -106,17 +211,86 @@ stuff_find(struct context *cx, const struct stuff_search *search,
 			BSON_APPEND_INT64(&inner, "$lte", search->max);
 		bson_append_document_end(filter, &inner);
 	}
-	if (search->text != NULL) {
-		BSON_APPEND_ARRAY_BEGIN(filter, "$or", &list);
-		store_append_search(cx, &list, "0", "title", search->text);
-		store_append_search(cx, &list, "1", "description",
-				    search->text);
-		bson_append_array_end(filter, &list);
+	if (search->text != NULL || *search->page->cursor != '\0') {
+		BSON_APPEND_ARRAY_BEGIN(filter, "$and", &all);
+		if (search->text != NULL)
+			append_text(cx, &all, "0", search->text);
+		fail = append_cursor(cx, &all, search->text ? "1" : "0", search,
+				     &sort);
+		bson_append_array_end(filter, &all);
+	} else {
+		fail = append_cursor(cx, NULL, "", search, &sort);
 	}
-	http_page_filter(search->page, filter);
-	TRY(store_find(cx, &stuff_kind, filter, "-_id",
+	if (fail != NULL) {
+		bson_destroy(filter);
+		return fail;
+	}
+	TRY(store_find(cx, &stuff_kind, filter, sort,
 		       http_page_fetch(search->page), &found, ret_count));
 	*ret = found;
+	return NULL;
+}
+
+static void
+destroy_bson(void *b)
+{
+	bson_destroy(b);
+}
+
+static void
+destroy_cursor(void *c)
+{
+	mongoc_cursor_destroy(c);
+}
+
+/* The id so many listings behind that one; "" when there are fewer. */
+static const struct fail *
+next_mark(struct context *cx, char id[ID_SIZE])
+{
+	bson_t *filter = arena_defer(cx->arena, destroy_bson, bson_new());
+	bson_t *opts = arena_defer(cx->arena, destroy_bson, bson_new());
+	mongoc_collection_t *c;
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	bson_iter_t at;
+	const bson_t *doc;
+	bson_t inner;
+
+	append_listed(filter, NULL, false);
+	if (*id != '\0')
+		append_id(filter, "$gt", id);
+	BSON_APPEND_INT64(opts, "skip", STUFF_MARK - 1);
+	BSON_APPEND_INT64(opts, "limit", 1);
+	BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &inner);
+	BSON_APPEND_INT32(&inner, "_id", 1);
+	bson_append_document_end(opts, &inner);
+	BSON_APPEND_DOCUMENT_BEGIN(opts, "projection", &inner);
+	BSON_APPEND_INT32(&inner, "_id", 1);
+	bson_append_document_end(opts, &inner);
+	TRY(store_collection(cx, stuff_kind.collection, &c));
+	cursor = arena_defer(cx->arena, destroy_cursor,
+			     mongoc_collection_find_with_opts(c, filter, opts,
+							      NULL));
+	*id = '\0';
+	if (mongoc_cursor_next(cursor, &doc) &&
+	    bson_iter_init_find(&at, doc, "_id") && BSON_ITER_HOLDS_OID(&at))
+		bson_oid_to_string(bson_iter_oid(&at), id);
+	if (mongoc_cursor_error(cursor, &error))
+		return store_failed(cx, &error);
+	return NULL;
+}
+
+const struct fail *
+stuff_marks(struct context *cx, json_object *list)
+{
+	char id[ID_SIZE] = "";
+
+	for (int i = 0; i < STUFF_MARKS_MAX; i++) {
+		TRY(next_mark(cx, id));
+		if (*id == '\0')
+			break;
+		json_object_array_add(list, json_object_new_string(id));
+	}
 	return NULL;
 }
 
@@ -336,6 +510,7 @@ const struct fail *
 stuff_reserve(struct context *cx, void *rec, const void *arg)
 {
 	const struct event *event = arg;
+	const struct order_event *order = event->data;
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
@@ -346,9 +521,11 @@ stuff_reserve(struct context *cx, void *rec, const void *arg)
 		return STORE_EARLY;
 	if (*s->order_id != '\0') {
 		memcpy(s->other_id, event->subject, ID_SIZE);
+		s->other_until = order->expires_at;
 		return NULL;
 	}
 	s->status = STUFF_RESERVED;
+	s->held_until = order->expires_at;
 	memcpy(s->order_id, event->subject, ID_SIZE);
 	return NULL;
 }
@@ -359,6 +536,8 @@ pass_on(struct stuff *s)
 {
 	memcpy(s->order_id, s->other_id, ID_SIZE);
 	*s->other_id = *s->buyer_id = '\0';
+	s->held_until = s->other_until;
+	s->other_until = 0;
 	s->status = *s->order_id != '\0' ? STUFF_RESERVED : STUFF_AVAILABLE;
 }
 
@@ -372,7 +551,7 @@ stuff_release(struct context *cx, void *rec, const void *arg)
 	if (strcmp(s->order_id, event->subject) == 0)
 		pass_on(s);
 	else if (strcmp(s->other_id, event->subject) == 0)
-		*s->other_id = '\0';
+		s->other_until = *s->other_id = '\0';
 	else
 		return STORE_KEEP;
 	return follow(cx, s);
@@ -391,6 +570,7 @@ stuff_sell(struct context *cx, void *rec, const void *arg)
 	if (strcmp(s->order_id, event->subject) != 0 || is(s, STUFF_SOLD))
 		return STORE_KEEP;
 	s->status = STUFF_SOLD;
+	s->held_until = 0;
 	memcpy(s->buyer_id, order->user_id, ID_SIZE);
 	s->hidden = NULL;
 	return NULL;
@@ -411,6 +591,7 @@ stuff_take_back(struct context *cx, void *rec, const void *arg)
 	pass_on(s);
 	if (order->listing == NULL || strcmp(order->listing, "free") != 0) {
 		s->status = STUFF_REMOVED;
+		s->held_until = 0;
 		*s->order_id = '\0';
 	}
 	return follow(cx, s);

@@ -22,6 +22,8 @@ struct stuff {
 	char user_id[ID_SIZE];	/* the seller */
 	char order_id[ID_SIZE]; /* that holds or bought it, or "" */
 	char other_id[ID_SIZE]; /* see stuff_reserve() */
+	int64_t held_until;	/* by that order; 0: it is not held */
+	int64_t other_until;	/* likewise, by the other one */
 	const char *status;
 	struct file file;	/* what is sold */
 	char file_id[ID_SIZE];	/* where it is */
@@ -46,10 +48,23 @@ struct stuff_search {
 	int64_t min, max; /* price in cents; max -1: no bound */
 	const char *seller, *status;
 	bool hidden_too;
+	const char *sort; /* one of those below; NULL: the first */
 	const struct page *page;
 };
 
-/* Newest first.  Sold and removed listings only when status asks for them. */
+/* How a list may be sorted: newest or oldest first, by price up or down. */
+#define STUFF_NEW "new"
+#define STUFF_OLD "old"
+#define STUFF_PRICE "price"
+#define STUFF_PRICE_DOWN "-price"
+
+/* Every so many listings, oldest first, the id of one: those between two are
+ * one part of a sitemap. */
+#define STUFF_MARK 1000
+#define STUFF_MARKS_MAX 49000
+const struct fail *stuff_marks(struct context *cx, json_object *list);
+
+/* Sold and removed listings only when status asks for them. */
 const struct fail *stuff_find(struct context *cx,
 			      const struct stuff_search *search,
 			      struct stuff **ret, size_t *ret_count);

@@ -14,8 +14,8 @@
 #define LINK "file link" /* what its signature is for */
 
 struct search {
-	const char *q, *status;
-	int64_t min, max;
+	const char *q, *status, *sort;
+	int64_t min, max, brief;
 	char seller[ID_SIZE];
 	struct page page;
 };
@@ -36,6 +36,15 @@ status_valid(const void *member)
 	return strcmp(s, STUFF_AVAILABLE) == 0 ||
 	       strcmp(s, STUFF_RESERVED) == 0 || strcmp(s, STUFF_SOLD) == 0 ||
 	       strcmp(s, STUFF_REMOVED) == 0;
+}
+
+static bool
+sort_valid(const void *member)
+{
+	const char *s = *(const char *const *)member;
+
+	return strcmp(s, STUFF_NEW) == 0 || strcmp(s, STUFF_OLD) == 0 ||
+	       strcmp(s, STUFF_PRICE) == 0 || strcmp(s, STUFF_PRICE_DOWN) == 0;
 }
 
 #define TITLE(flags_)                                               \
@@ -65,6 +74,8 @@ static const struct field search_query[] = {
 	FIELD(struct search, seller, "seller", FIELD_ID),
 	FIELD(struct search, status, "status", FIELD_TEXT,
 	      .valid = status_valid),
+	FIELD(struct search, sort, "sort", FIELD_TEXT, .valid = sort_valid),
+	FIELD(struct search, brief, "brief", FIELD_INT, .max = 1),
 	HTTP_PAGE(struct search, page),
 	{0},
 };
@@ -87,6 +98,7 @@ static const struct field link_query[] = {
 
 static const struct fail *list(struct request *rq);
 static const struct fail *create(struct request *rq);
+static const struct fail *marks(struct request *rq);
 static const struct fail *show(struct request *rq);
 static const struct fail *edit(struct request *rq);
 static const struct fail *take_off(struct request *rq);
@@ -100,6 +112,7 @@ const struct route stuff_routes[] = {
 	{GET, "/api/stuff", list, ANYONE, .query = search_query,
 	 .query_size = sizeof(struct search)},
 	{POST, "/api/stuff", create, SIGNED_IN, BODY(create_body)},
+	{GET, "/api/stuff/marks", marks, ANYONE},
 	{GET, "/api/stuff/:id", show, ANYONE},
 	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body)},
 	{DELETE, "/api/stuff/:id", take_off, SIGNED_IN},
@@ -127,14 +140,27 @@ list(struct request *rq)
 		.seller = s->seller,
 		.status = s->status,
 		.hidden_too = is_admin(rq) && *s->seller != '\0',
+		.sort = s->sort,
 		.page = &s->page,
 	};
 	struct stuff *found;
 	size_t n;
 
 	TRY(stuff_find(rq->cx, &search, &found, &n));
+	/* Long texts that a page of titles has no use for. */
+	for (size_t i = 0; s->brief && i < n; i++)
+		found[i].description = NULL;
 	return http_reply_page(rq, &s->page, stuff_kind.fields, found,
 			       sizeof(*found), n);
+}
+
+static const struct fail *
+marks(struct request *rq)
+{
+	json_object *list = json_new_array(rq->cx->arena);
+
+	TRY(stuff_marks(rq->cx, list));
+	return http_reply(rq, 200, list);
 }
 
 static const struct fail *
@@ -168,8 +194,12 @@ show(struct request *rq)
 	if ((strcmp(stuff.status, STUFF_REMOVED) == 0 ||
 	     stuff.hidden != NULL) &&
 	    !is_admin(rq) &&
-	    !(rq->signed_in && strcmp(rq->user.id, stuff.user_id) == 0))
+	    !(rq->signed_in && strcmp(rq->user.id, stuff.user_id) == 0)) {
+		/* What search engines know may be gone for good. */
+		if (strcmp(stuff.status, STUFF_REMOVED) == 0)
+			http_set_header(rq, "Stuff-Status", STUFF_REMOVED);
 		return fail_not_found(rq->cx->arena);
+	}
 	return http_reply_record(rq, 200, stuff_kind.fields, &stuff);
 }
 

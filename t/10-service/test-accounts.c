@@ -87,14 +87,13 @@ test_cookies(void)
 	second = strstr(a->headers, "__Secure-refresh=");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(second);
 	CU_ASSERT(strncmp(strchr(second, ';'),
-			  "; Path=/api/users; Max-Age=2592000; Secure; "
-			  "HttpOnly; SameSite=Strict\r\n",
-			  70) == 0);
+			  "; Path=/; Max-Age=2592000; Secure; HttpOnly; "
+			  "SameSite=Lax\r\n",
+			  58) == 0);
 	a = me(&b, "POST", "/api/users/signout", NULL);
 	EXPECT(a, 200);
 	CU_ASSERT_PTR_NOT_NULL(strstr(a->headers,
-				      "__Secure-refresh=; Path=/api/users; "
-				      "Max-Age=0;"));
+				      "__Secure-refresh=; Path=/; Max-Age=0;"));
 	CU_ASSERT_PTR_NOT_NULL(
 		strstr(a->headers, "__Host-session=; Path=/; Max-Age=0;"));
 }

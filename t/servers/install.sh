@@ -114,6 +114,16 @@ install_localstripe() {
     mark_installed localstripe "$top/t/servers/requirements.txt"
 }
 
+# What the tests of the shop in a browser need; nothing that comes with it is run while it is installed.
+install_browser() {
+    rm -rf "$tools/browser"
+    mkdir -p "$tools/browser"
+    cp "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json" "$tools/browser/"
+    (cd "$tools/browser" && npm ci --ignore-scripts --no-audit --no-fund --cache "$tools/npm.tmp")
+    rm -rf "$tools/npm.tmp"
+    mark_installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json"
+}
+
 # go_is_there: any go from 1.19 on will do, wherever it comes from.
 go_is_there() {
     local version
@@ -121,9 +131,9 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe, mock) and the build need. Stacks that share DEV_TOOLS take turns.
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock), the browser of the tests and the build need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' mock='' java='' stripe='' server
+    local nats='' mock='' java='' stripe='' browser='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -138,6 +148,11 @@ install_missing() {
             ;;
         localstripe) installed localstripe "$top/t/servers/requirements.txt" || stripe=1 ;;
         mock) installed mock <(echo "$stripe_mock") || mock=1 ;;
+        browser)
+            packages+=(chromium nodejs)
+            command -v npm >/dev/null || packages+=(npm) # others' nodejs brings it along
+            installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json" || browser=1
+            ;;
         check) packages+=("${packages_to_check[@]}") ;;
         esac
     done
@@ -149,6 +164,7 @@ install_missing() {
     [[ ! $mock ]] || job "building stripe-mock" install_go mock "$stripe_mock"
     [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
+    [[ ! $browser ]] || job "fetching what drives the browser" install_browser
     finish_jobs "not everything could be installed"
     exec {turn}>&-
 }
