@@ -41,6 +41,10 @@ FROM library AS build-payments
 COPY fcgi/payments fcgi/payments
 RUN make -s -j"$(nproc)" fcgi/payments/payments && strip fcgi/payments/payments
 
+FROM library AS build-storefront
+COPY fcgi/storefront/*.[ch] fcgi/storefront/
+RUN make -s -j"$(nproc)" fcgi/storefront/storefront && strip fcgi/storefront/storefront
+
 # --- running ---------------------------------------------------------------------------------------------------------------
 
 # What every service is linked with; a pod is allowed no other user than this one.
@@ -81,11 +85,18 @@ FROM runtime-https AS payments
 COPY --from=build-payments /src/fcgi/payments/payments /usr/local/bin/
 CMD ["payments"]
 
+FROM runtime-https AS storefront
+COPY --chown=10001:10001 fcgi/storefront/templates /usr/local/share/storefront/templates
+COPY --chown=10001:10001 fcgi/storefront/static /usr/local/share/storefront/static
+COPY --from=build-storefront /src/fcgi/storefront/storefront /usr/local/bin/
+CMD ["storefront"]
+
 # The same for all services. SIGQUIT lets requests in hand be finished.
 FROM ${DEBIAN} AS sidecar
 RUN apt-get update && apt-get install -y --no-install-recommends nginx-light \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 COPY --chown=10001:10001 nginx /etc/nginx/ticketing
+COPY --chown=10001:10001 fcgi/storefront/static /usr/local/share/storefront/static
 USER 10001:10001
 STOPSIGNAL SIGQUIT
 CMD ["nginx", "-e", "stderr", "-c", "/etc/nginx/ticketing/sidecar.conf"]

@@ -261,6 +261,9 @@ wants_json(struct request *rq)
 {
 	const char *accept = http_header(rq, "Accept");
 
+	/* An API that there is not: whoever has no path goes here. */
+	if (strncmp(rq->path, "/api/", 5) == 0)
+		return true;
 	return accept != NULL && strstr(accept, "application/json") != NULL &&
 	       strstr(accept, "text/html") == NULL;
 }
