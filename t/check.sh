@@ -186,7 +186,7 @@ check_style() {
     cd "$home/src"
     while IFS= read -r -d '' file; do
         case $file in
-        *.sh) scripts+=("$file") ;;
+        *.sh | t/model/test-*) scripts+=("$file") ;;
         *.[ch]) sources+=("$file") ;;
         esac
     done <"$home/src.files"
