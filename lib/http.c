@@ -597,15 +597,16 @@ parse_body(struct request *rq, const char *body, size_t len)
 	json_object *o;
 	void *into;
 
-	if (r->method == GET || (r->body == NULL && len == 0))
-		return NULL;
-	if (r->form && !is_type(param(rq, "CONTENT_TYPE"), FORM_TYPE))
+	if (r->form && len > 0 &&
+	    !is_type(param(rq, "CONTENT_TYPE"), FORM_TYPE))
 		return fail_bad_request(a, "Content-Type must be " FORM_TYPE);
 	if (r->raw_max > 0) {
 		rq->raw = body;
 		rq->raw_len = len;
 		return NULL;
 	}
+	if (r->method == GET || (r->body == NULL && len == 0))
+		return NULL;
 	if (len == 0 && r->body_optional) {
 		rq->body = arena_alloc(a, r->body_size);
 		return NULL;

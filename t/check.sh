@@ -10,6 +10,7 @@ check_steps=(
     'clang, warnings are errors: build|check_clang'
     'AddressSanitizer and UndefinedBehaviorSanitizer: build and make check|check_asan'
     'ThreadSanitizer: build and make check|check_tsan'
+    'libFuzzer: all targets in t/fuzz|check_fuzz'
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'shellcheck and clang-format|check_style'
@@ -140,6 +141,67 @@ check_tsan() {
     make_check
 }
 
+fuzz_seconds=150 # that check_fuzz takes in all, on two processors
+
+# fuzz_for SECONDS TARGET: runs t/fuzz/fuzz-TARGET in the current build. What it learns goes to corpus/TARGET, what breaks it to found/.
+fuzz_for() {
+    local seconds=$1 target=$2
+    mkdir -p "corpus/$target" found
+    "t/fuzz/fuzz-$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
+        -dict="$fuzz_source/t/fuzz/words.dict" -artifact_prefix="found/$target-" "corpus/$target" "$fuzz_source/t/fuzz/seeds/$target"
+}
+
+fuzz_targets() {
+    local file
+    for file in "$fuzz_source"/t/fuzz/fuzz-*.c; do
+        file=${file##*/fuzz-}
+        echo "${file%.c}"
+    done
+}
+
+# The targets are many small programs: two at a time, each as long as the others, and a failure of any is one of all.
+check_fuzz() {
+    local target each running=0 rc=0
+    local -a targets=()
+    fuzz_source=$home/src
+    mapfile -t targets < <(fuzz_targets)
+    each=$((fuzz_seconds * 2 / ${#targets[@]}))
+    configure_and_make fuzz CC=clang CFLAGS='-O1 -g' --enable-fuzzing --enable-werror
+    for target in "${targets[@]}"; do
+        if ((running == 2)); then
+            wait -n || rc=1
+            running=1
+        fi
+        fuzz_for "$each" "$target" >"$target.log" 2>&1 || {
+            tail -n 60 "$target.log"
+            exit 1
+        } &
+        running=$((running + 1))
+    done
+    for ((; running > 0; running--)); do
+        wait -n || rc=1
+    done
+    grep -H '^stat::number_of_executed_units' ./*.log
+    return $rc
+}
+
+# fuzz TARGET [--minutes N]: dev's verb.
+fuzz() {
+    local target=${1-} minutes=1
+    fuzz_source=$state/fuzz/src
+    [[ $target && -e $top/t/fuzz/fuzz-$target.c ]] || die "usage: ./dev fuzz TARGET [--minutes N], where TARGET is one of: $(fuzz_source=$top fuzz_targets | xargs)"
+    [[ ${2-} != --minutes ]] || minutes=${3-}
+    [[ $minutes =~ ^[0-9]+$ ]] || die "--minutes takes a number"
+    . "$top/t/servers/install.sh"
+    install_missing check
+    copy_source "$fuzz_source"
+    cd "$state/fuzz"
+    (cd src && autoreconf)
+    src/configure -q CC=clang CFLAGS='-O1 -g' --enable-fuzzing
+    make -s -j"$(nproc)" "t/fuzz/fuzz-$target"
+    fuzz_for $((minutes * 60)) "$target"
+}
+
 # suppress VARIABLE NAME: t/NAME.supp, if there is one, names the libraries' false positives.
 suppress() {
     [[ ! -e $home/src/t/$2.supp ]] || export "$1=suppressions=$home/src/t/$2.supp${!1+:${!1}}"
@@ -192,7 +254,7 @@ check_style() {
     cd "$home/src"
     while IFS= read -r -d '' file; do
         case $file in
-        *.sh | t/lint/* | t/k8s/images/mongod) scripts+=("$file") ;;
+        *.sh | t/lint/* | t/model/test-* | t/k8s/images/mongod) scripts+=("$file") ;;
         *.[ch]) sources+=("$file") ;;
         esac
     done <"$home/src.files"

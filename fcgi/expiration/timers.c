@@ -271,6 +271,13 @@ call(struct context *cx, const char **args, size_t n, redisReply **ret)
 	return NULL;
 }
 
+static const struct fail *
+odd_answer(struct context *cx)
+{
+	return fail_unavailable(cx->arena, "Redis does not answer",
+				"its answer makes no sense");
+}
+
 const struct fail *
 timers_ping(struct context *cx)
 {
@@ -324,10 +331,15 @@ timers_claim(struct context *cx, size_t limit, const char ***ret_ids,
 	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
+	if (r->type != REDIS_REPLY_ARRAY)
+		return odd_answer(cx);
 	*ret_ids = arena_alloc(cx->arena, (r->elements + 1) * sizeof(char *));
-	*ret_count = r->elements;
+	*ret_count = 0;
+	/* What others put there must not keep orders from expiring. */
 	for (size_t i = 0; i < r->elements; i++)
-		(*ret_ids)[i] = r->element[i]->str;
+		if (r->element[i]->type == REDIS_REPLY_STRING &&
+		    id_valid(r->element[i]->str))
+			(*ret_ids)[(*ret_count)++] = r->element[i]->str;
 	return NULL;
 }
 
@@ -349,6 +361,8 @@ timers_rebuild(struct context *cx, const char **ret_name)
 	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
+	if (r->type != REDIS_REPLY_STRING)
+		return odd_answer(cx);
 	*ret_name = r->str;
 	return NULL;
 }
