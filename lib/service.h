@@ -11,6 +11,7 @@
 #include "http.h"
 #include "id.h"
 #include "log.h"
+#include "metric.h"
 #include "setting.h"
 #include "store.h"
 
@@ -55,6 +56,10 @@ struct service {
 	void (*close)(void);
 	/* Adds a dependency's state to /readyz and says whether it is up. */
 	bool (*ready)(struct context *cx, json_object *states);
+	/* Its own metrics, besides those that all have, see measure.h; and sets
+	 * the METRIC_MEASURED ones.  Both may be NULL. */
+	struct metric *const *metrics; /* ends with NULL */
+	void (*measure)(struct context *cx);
 
 	/* Set by service_main(). */
 	struct store *store;

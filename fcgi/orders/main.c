@@ -15,6 +15,8 @@ main(void)
 		.kinds = kinds,
 		.tasks = tasks,
 		.settings = orders_settings,
+		.metrics = orders_metrics,
+		.measure = orders_measure,
 	};
 
 	return service_main(&orders);

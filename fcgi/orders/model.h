@@ -69,6 +69,9 @@ extern const struct route orders_routes[];
 extern const struct hears orders_hears[];
 extern const struct setting orders_settings[];
 
+extern struct metric *const orders_metrics[];
+void orders_measure(struct context *cx);
+
 /* Ends what has lapsed, should nothing else have. */
 extern struct task orders_sweep;
 

@@ -49,6 +49,8 @@ main(void)
 		.settings = settings,
 		.open = open_gateway,
 		.close = gateway_close,
+		.metrics = payments_metrics,
+		.measure = payments_measure,
 	};
 
 	return service_main(&payments);

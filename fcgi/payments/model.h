@@ -129,6 +129,9 @@ extern const struct route payments_routes[];
 extern const struct hears payments_hears[];
 extern int64_t payments_workers;
 
+extern struct metric *const payments_metrics[];
+void payments_measure(struct context *cx);
+
 /* Settles what nobody else does. */
 extern struct task payments_settling;
 
