@@ -13,6 +13,7 @@ check_steps=(
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'shellcheck and clang-format|check_style'
+    'promtool: alert rules and what they and the dashboard name|check_monitoring'
     'a stack from nothing: up, demo, down|check_stack'
 )
 
@@ -197,6 +198,20 @@ check_style() {
     if [[ -e .clang-format ]]; then
         clang-format --dry-run -Werror "${sources[@]}"
     fi
+}
+
+# What the dashboard and the alerts ask for is declared somewhere, and nothing is declared that neither shows.
+check_monitoring() {
+    local name
+    cd "$home/src"
+    promtool check rules k8s/monitoring/alerts.yaml
+    promtool test rules k8s/monitoring/alerts-test.yaml
+    jq -e '.panels | length > 0' k8s/monitoring/dashboard.json
+    grep -rhoPz 'METRIC_(COUNTER|GAUGE|MEASURED|HISTOGRAM),\s*"\K[a-z_]+' lib fcgi | tr '\0' '\n' | sort -u >"$home/declared"
+    for name in dashboard.json alerts.yaml; do
+        grep -oP 'ticketing_\K[a-z_]+' "k8s/monitoring/$name" | sed -E 's/_(bucket|count|sum)$//'
+    done | sort -u >"$home/shown"
+    diff "$home/declared" "$home/shown"
 }
 
 check_stack() {
