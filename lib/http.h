@@ -40,6 +40,18 @@ enum stream {
 	DOWNLOAD, /* the answer may be http_reply_stream()'s */
 };
 
+/* What a route answers when all is well, for its description alone: see
+ * openapi.h, which knows by the other columns what else it may answer. */
+#define ROUTE_ALSO 6
+struct answers {
+	const char *says;	    /* what it does, in one line */
+	int status;		    /* 0: 200 */
+	const struct field *fields; /* of the object; NULL: it has none */
+	enum { ONE, LIST, ONE_OR_LIST } how;
+	const char *type;     /* instead of JSON, or besides it */
+	int also[ROUTE_ALSO]; /* other statuses */
+};
+
 struct request;
 typedef const struct fail *(*http_handler)(struct request *rq);
 typedef const struct fail *(*http_writer)(struct request *rq, void *closure);
@@ -64,6 +76,7 @@ struct route {
 	/* Not 0: the body is anything of up to so many bytes, from anywhere
 	 * and of any type, handed over as it is in request.raw. */
 	size_t raw_max;
+	struct answers answers;
 };
 
 struct header {

@@ -13,6 +13,7 @@ check_steps=(
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'shellcheck and clang-format|check_style'
+    'schemathesis: the services answer what the API description says|check_api'
     'promtool: alert rules and what they and the dashboard name|check_monitoring'
     'a stack from nothing: up, demo, down|check_stack'
 )
@@ -30,7 +31,7 @@ check() {
     # Whatever the caller's stack uses, the tests bring up their own.
     unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
     unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
-    install_missing nats java localstripe mock check
+    install_missing nats java localstripe mock schemathesis check
     umask 022
     home=$state/check
     # What the last check did not stop, because it was interrupted.
@@ -198,6 +199,15 @@ check_style() {
     if [[ -e .clang-format ]]; then
         clang-format --dry-run -Werror "${sources[@]}"
     fi
+}
+
+check_api() {
+    [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    export DEV_STATE=$home/api DEV_PORT=0 DEV_MONGO=memory DEV_STRIPE=scripted DEV_BUILD=$home/gcc
+    # shellcheck disable=SC2064 # the path as it is now
+    trap "'$top/dev' down --wipe" EXIT
+    "$top/dev" up
+    "$home/src/t/api.sh"
 }
 
 # What the dashboard and the alerts ask for is declared somewhere, and nothing is declared that neither shows.

@@ -1,9 +1,12 @@
 /* main.c: orders, the service that decides who holds and who bought what.
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "model.h"
+#include "openapi.h"
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {
 		&order_kind, &stuff_copy_kind, &mail_kind, NULL};
@@ -19,5 +22,7 @@ main(void)
 		.measure = orders_measure,
 	};
 
+	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(&orders);
 	return service_main(&orders);
 }

@@ -37,7 +37,7 @@ static const struct field order_stuff_fields[] = {
 	{0},
 };
 
-static const struct field order_fields[] = {
+const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),

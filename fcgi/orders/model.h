@@ -64,6 +64,7 @@ struct stuff_copy {
 	const char *sha256; /* of its file; NULL: it has none */
 };
 
+extern const struct field order_fields[];
 extern const struct kind order_kind, stuff_copy_kind;
 extern const struct route orders_routes[];
 extern const struct hears orders_hears[];

@@ -15,7 +15,7 @@
 
 _Static_assert(PAYMENT_LEASE > GATEWAY_LONGEST, "a step outlasts its lease");
 
-static const struct field payment_fields[] = {
+const struct field payment_fields[] = {
 	STORE_HEAD(struct payment),
 	FIELD(struct payment, order_id, "orderId", FIELD_ID),
 	FIELD(struct payment, user_id, "userId", FIELD_ID,

@@ -124,6 +124,7 @@ struct payment_request {
 /* How long a request waits for news of an order that is not known. */
 #define ORDER_WAIT 1000 /* ms */
 
+extern const struct field payment_fields[];
 extern const struct kind payment_kind, order_copy_kind;
 extern const struct route payments_routes[];
 extern const struct hears payments_hears[];

@@ -115,6 +115,13 @@ install_localstripe() {
     mark_installed localstripe "$top/t/servers/requirements.txt"
 }
 
+install_schemathesis() {
+    rm -rf "$tools/schemathesis"
+    "$python" -m venv "$tools/schemathesis"
+    "$tools/schemathesis/bin/pip" install -q --no-cache-dir --disable-pip-version-check --no-deps -r "$top/t/servers/schemathesis.txt"
+    mark_installed schemathesis "$top/t/servers/schemathesis.txt"
+}
+
 # go_is_there: any go from 1.19 on will do, wherever it comes from.
 go_is_there() {
     local version
@@ -122,9 +129,9 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe, mock) and the build need. Stacks that share DEV_TOOLS take turns.
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis) and the build need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' mock='' java='' stripe='' server
+    local nats='' mock='' java='' stripe='' schemathesis='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -139,6 +146,7 @@ install_missing() {
             ;;
         localstripe) installed localstripe "$top/t/servers/requirements.txt" || stripe=1 ;;
         mock) installed mock <(echo "$stripe_mock") || mock=1 ;;
+        schemathesis) installed schemathesis "$top/t/servers/schemathesis.txt" || schemathesis=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
         esac
     done
@@ -150,6 +158,7 @@ install_missing() {
     [[ ! $mock ]] || job "building stripe-mock" install_go mock "$stripe_mock"
     [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
+    [[ ! $schemathesis ]] || job "fetching schemathesis" install_schemathesis
     finish_jobs "not everything could be installed"
     exec {turn}>&-
 }
