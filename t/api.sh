@@ -11,10 +11,10 @@ eval "$("$top/dev" env)"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# ask JAR METHOD PATH BODY [CURL'S FLAGS...]: prints the answer.
+# ask JAR METHOD PATH BODY: prints the answer.
 ask() {
     curl -fsS --cacert "$CA_CERT" -b "$folder/$1" -c "$folder/$1" -X "$2" -H 'Content-Type: application/json' \
-        ${4:+-d "$4"} "${@:5}" "$BASE_URL$3"
+        ${4:+-d "$4"} "$BASE_URL$3"
 }
 
 # until_is TEXT COMMAND...: asks again until the answer has the text.
@@ -30,8 +30,8 @@ until_is() {
 list() {
     local id
     id=$(ask "$1" POST /api/stuff '{"title":"Notes","price":700}' | jq -r .id)
-    ask "$1" PUT "/api/stuff/$id/file" notes -H 'Content-Type: text/plain' \
-        -H 'Content-Disposition: attachment; filename="notes.txt"' >"$folder/file"
+    curl -fsS --cacert "$CA_CERT" -b "$folder/$1" -X PUT -d notes -H 'Content-Type: text/plain' \
+        -H 'Content-Disposition: attachment; filename="notes.txt"' "$BASE_URL/api/stuff/$id/file" >"$folder/file"
     echo "$id"
 }
 
@@ -48,7 +48,7 @@ order=$(ask admin POST /api/orders "{\"stuffId\":\"$bought\"}" | jq -r .id)
 until_is '"id"' ask admin POST /api/payments "{\"orderId\":\"$order\",\"token\":\"pm_card_visa\"}"
 until_is '"sold"' ask admin GET "/api/stuff/$bought" ''
 
-operation() { printf '[[operations]]\ninclude-path = "%s"\ninclude-method = "%s"\nparameters = { "path.id" = "%s" }\n' "$1" "$2" "$3"; }
+operation() { printf '[[operations]]\ninclude-name = "%s %s"\nparameters = { "path.id" = "%s" }\n' "$2" "$1" "$3"; }
 {
     operation '/api/stuff/{id}' GET "$own"
     operation '/api/stuff/{id}' PUT "$own"
