@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "measure.h"
 
 #define CONNECT_WAIT 2000 /* ms, for the server's answer */
 #define PUBLISH_WAIT 2500 /* ms, for a publish's acknowledgement */
@@ -527,6 +528,7 @@ bus_publish_all(struct bus *bus, struct bus_message *messages, size_t count)
 			   .pending = count};
 	struct passenger *p = xcalloc(count + 1, sizeof(*p));
 	stanConnection *conn = borrow(bus);
+	int64_t began = clock_micros();
 
 	for (size_t i = 0; i < count; i++) {
 		struct bus_message *m = &messages[i];
@@ -546,6 +548,12 @@ bus_publish_all(struct bus *bus, struct bus_message *messages, size_t count)
 	while (f.pending > 0)
 		pthread_cond_wait(&f.landed, &f.lock);
 	pthread_mutex_unlock(&f.lock);
+	if (count > 0)
+		METRIC_TIME(&metric_publish_seconds, clock_micros() - began,
+			    NULL);
+	for (size_t i = 0; i < count; i++)
+		METRIC_ADD(&metric_published, 1,
+			   messages[i].stored ? "stored" : "refused");
 	free(p);
 }
 

@@ -28,6 +28,15 @@ clock_monotonic(void)
 	return now(CLOCK_MONOTONIC);
 }
 
+int64_t
+clock_micros(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 void
 clock_sleep(int64_t ms)
 {

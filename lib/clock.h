@@ -13,6 +13,9 @@ int64_t clock_now(void);
 /* Milliseconds on a clock that is never set: for deadlines and durations. */
 int64_t clock_monotonic(void);
 
+/* Microseconds on the same clock: for what is measured. */
+int64_t clock_micros(void);
+
 /* Returns after ms milliseconds. */
 void clock_sleep(int64_t ms);
 

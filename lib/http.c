@@ -4,10 +4,14 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
 
 #include "failpoint.h"
+#include "measure.h"
 #include "service.h"
 #include "standing.h"
 #include "transfer.h"
@@ -676,6 +680,21 @@ serve(struct request *rq)
 	return rq->route->handler(rq);
 }
 
+static void
+reply_metrics(struct request *rq)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *to = open_memstream(&text, &len);
+
+	if (to == NULL)
+		_exit(EX_OSERR); /* as arena.c */
+	measure_write(rq->cx, to);
+	fclose(to);
+	arena_defer(rq->cx->arena, free, text);
+	http_reply_text(rq, "text/plain; version=0.0.4; charset=utf-8", text);
+}
+
 /* For probes of the pod itself; nginx never routes them from outside. */
 static bool
 serve_probe(struct request *rq)
@@ -700,6 +719,9 @@ serve_probe(struct request *rq)
 				      bus_connected(service->bus) ? "up"
 								  : "down");
 		json_put_text(o, "status", ready ? "ready" : "not ready");
+	} else if (strcmp(rq->path, "/metrics") == 0) {
+		reply_metrics(rq);
+		return true;
 	} else {
 		return false;
 	}
@@ -714,6 +736,22 @@ logged_path(const struct request *rq)
 	return rq->route != NULL && strstr(rq->route->path, ":code") != NULL
 		       ? rq->route->path
 		       : rq->path;
+}
+
+static void
+measure(const struct request *rq, int64_t us)
+{
+	const char *method = "-",
+		   *route = "-"; /* what clients write: no label */
+	char status[16];
+
+	if (rq->route != NULL) {
+		method = method_names[rq->route->method];
+		route = rq->route->path;
+	}
+	snprintf(status, sizeof(status), "%d", rq->status);
+	METRIC_ADD(&metric_requests, 1, method, route, status);
+	METRIC_TIME(&metric_request_seconds, us, method, route);
 }
 
 /* libfcgi knows no time limits. */
@@ -735,6 +773,8 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 			     .began = clock_monotonic()};
 	const char *id, *why = NULL;
 	const struct fail *fail = NULL, *cut;
+	int64_t began = clock_micros();
+	bool probe;
 
 	if (transfer)
 		limit_silence(fcgi);
@@ -749,7 +789,8 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	log_set_request(id);
 	if (id != NULL)
 		http_set_header(&rq, "X-Request-Id", "%s", id);
-	if (!serve_probe(&rq))
+	probe = serve_probe(&rq);
+	if (!probe)
 		fail = serve(&rq);
 	if (rq.handed_over) {
 		log_set_request(NULL);
@@ -760,6 +801,8 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	FAILPOINT("answering");
 	cut = send_reply(&rq);
 	fail = fail ? fail : cut;
+	if (!probe)
+		measure(&rq, clock_micros() - began);
 	if (fail != NULL)
 		why = fail->cause     ? fail->cause
 		      : fail->reasons ? fail->reasons->msg

@@ -41,6 +41,18 @@ enum stream {
 	DOWNLOAD, /* the answer may be http_reply_stream()'s */
 };
 
+/* What a route answers when all is well, for its description alone: see
+ * openapi.h, which knows by the other columns what else it may answer. */
+#define ROUTE_ALSO 6
+struct answers {
+	const char *says;	    /* what it does, in one line */
+	int status;		    /* 0: 200 */
+	const struct field *fields; /* of the object; NULL: it has none */
+	enum { ONE, LIST, ONE_OR_LIST } how;
+	const char *type;     /* instead of JSON, or besides it */
+	int also[ROUTE_ALSO]; /* other statuses */
+};
+
 struct request;
 typedef const struct fail *(*http_handler)(struct request *rq);
 typedef const struct fail *(*http_writer)(struct request *rq, void *closure);
@@ -69,6 +81,7 @@ struct route {
 	/* That is what a form of one of our own pages sends: of the type
 	 * application/x-www-form-urlencoded, and not from elsewhere. */
 	bool form;
+	struct answers answers;
 };
 
 struct header {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "failpoint.h"
+#include "measure.h"
 #include "service.h"
 
 /* Longest that an event waits for one before it, unheard. */
@@ -74,6 +75,7 @@ bury(struct context *cx, const char *channel, const void *bytes, size_t len,
 	text = json_write(o, &n);
 	if (!bus_publish_wait(cx->service->bus, EVENT_DEAD_LETTER, text, n))
 		return BUS_AGAIN;
+	METRIC_ADD(&metric_events, 1, channel, "dead");
 	LOG(LOG_ERROR, "event set aside", LOG_TEXT("channel", channel),
 	    LOG_TEXT("cause", why));
 	return BUS_DONE;
@@ -111,7 +113,7 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 	enum bus_verdict verdict = BUS_DONE;
 	struct event event;
 	const struct fail *fail;
-	int64_t began = clock_monotonic();
+	int64_t began = clock_micros(), us;
 
 	fail = event_read(cx.arena, channel, bytes, len, &event);
 	if (fail != NULL) {
@@ -121,15 +123,22 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 	}
 	log_set_request(event.id);
 	fail = apply_all(&cx, &event);
+	us = clock_micros() - began;
 	if (fail == NULL) {
 		LOG(LOG_INFO, "heard", LOG_TEXT("channel", channel),
-		    LOG_NUMBER("ms", clock_monotonic() - began));
+		    LOG_NUMBER("ms", us / 1000));
+		METRIC_ADD(&metric_events, 1, channel, "heard");
+		METRIC_TIME(&metric_event_seconds, us, channel);
+		METRIC_TIME(&metric_event_delay,
+			    (clock_now() - event.time) * 1000, channel);
 	} else if (fail == STORE_EARLY) {
+		METRIC_ADD(&metric_events, 1, channel, "early");
 		verdict = clock_now() - event.time > EARLY_MAX
 				  ? bury(&cx, channel, bytes, len,
 					 "what comes before it never came")
 				  : BUS_AGAIN;
 	} else if (fail->status == 503) {
+		METRIC_ADD(&metric_events, 1, channel, "fault");
 		log_put_off(describe(&cx, fail));
 		verdict = BUS_AGAIN;
 	} else {

@@ -43,6 +43,15 @@ in_range(const struct field *f, int64_t n)
 	return (f->min == 0 && f->max == 0) || (n >= f->min && n <= f->max);
 }
 
+static bool
+listed(const struct field *f, const char *s)
+{
+	for (const char *const *p = f->one_of; p != NULL && *p != NULL; p++)
+		if (strcmp(*p, s) == 0)
+			return true;
+	return f->one_of == NULL;
+}
+
 /* Reads one JSON value into its member.  Returns false when it is bad. */
 static bool
 read_value(struct arena *a, const struct field *f, json_object *v, void *rec)
@@ -63,7 +72,7 @@ read_value(struct arena *a, const struct field *f, json_object *v, void *rec)
 	case FIELD_TEXT:
 		s = f->flags & FIELD_TRIM ? trim(a, s) : arena_strdup(a, s);
 		*(const char **)m = s;
-		if (!in_range(f, (int64_t)characters(s)))
+		if (!in_range(f, (int64_t)characters(s)) || !listed(f, s))
 			return false;
 		break;
 	case FIELD_ID:

@@ -30,6 +30,7 @@ enum field_flags {
 	FIELD_ZERO = 8,	    /* an int whose 0 is a value: stands as 0 */
 	FIELD_OMIT = 16,    /* not shown as null: left out when absent */
 	FIELD_OR_NULL = 32, /* a record, absent when its first field is */
+	FIELD_MANY = 64,    /* a list of it: in tables that only describe */
 };
 
 /* A table of these describes a struct; one with a NULL name ends it. */
@@ -43,6 +44,8 @@ struct field {
 	bool (*valid)(const void *member); /* or NULL; after all else */
 	const char *msg; /* what one reads when it is bad; NULL: generic */
 	const struct field *fields; /* of a FIELD_RECORD */
+	const char *const *one_of;  /* a text's values, NULL ends them; or NULL:
+				       any */
 };
 
 /* clang-format off */
@@ -50,6 +53,14 @@ struct field {
 	{.name = (name_), .type = (type_), .offset = offsetof(strukt, member), \
 	 __VA_ARGS__}
 /* clang-format on */
+
+#define ONE_OF(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* A row of a table that describes JSON which no struct stands behind. */
+#define SHOWN(name_, type_, ...)                              \
+	{                                                     \
+		.name = (name_), .type = (type_), __VA_ARGS__ \
+	}
 
 /* Up to how many fields one table may hold, for the mask below. */
 #define RECORD_MAX_FIELDS 64

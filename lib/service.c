@@ -22,6 +22,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "measure.h"
 #include "outbox.h"
 #include "standing.h"
 #include "transfer.h"
@@ -207,7 +208,9 @@ run_worker(void *arg)
 	while (!stopping) {
 		rc = FCGX_Accept_r(request);
 		if (rc == 0) {
+			METRIC_ADD(&metric_pool_busy, 1, "workers");
 			stream = http_serve(&cx, request, false);
+			METRIC_ADD(&metric_pool_busy, -1, "workers");
 			arena_reset(cx.arena);
 			if (stream == WHOLE) {
 				FCGX_Finish_r(request);
@@ -497,6 +500,7 @@ service_main(struct service *service)
 		service->transfers = transfers_open(service, conf.transfers);
 	if (has_bus(service))
 		bus_start(service->bus);
+	METRIC_SET(&metric_pool_size, conf.workers, "workers");
 	for (int i = 0; tasks[i] != NULL; i++)
 		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
 	for (int i = 0; i < conf.workers; i++) {

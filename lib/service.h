@@ -11,6 +11,7 @@
 #include "http.h"
 #include "id.h"
 #include "log.h"
+#include "metric.h"
 #include "setting.h"
 #include "store.h"
 
@@ -59,6 +60,10 @@ struct service {
 	/* Answers a failed request with a page; false: with the JSON that
 	 * programs get.  Or NULL. */
 	bool (*show_fail)(struct request *rq, const struct fail *fail);
+	/* Its own metrics, besides those that all have, see measure.h; and sets
+	 * the METRIC_MEASURED ones.  Both may be NULL. */
+	struct metric *const *metrics; /* ends with NULL */
+	void (*measure)(struct context *cx);
 
 	/* Set by service_main(). */
 	struct store *store;

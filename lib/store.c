@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "failpoint.h"
+#include "measure.h"
 #include "outbox.h"
 #include "service.h"
 
@@ -18,9 +19,10 @@
  * driver must not send a read again that got no answer in time. */
 #define TIMEOUT_MS 2000
 #define BREAK_MS 500
-#define MAX_TRIES 200 /* of a change that others are faster at */
-#define AWAIT_STEP 10 /* ms between two looks of store_await() */
-#define HEARD "heard" /* {_id: "<family>:<subject>", version} */
+#define MAX_TRIES 200	   /* of a change that others are faster at */
+#define AWAIT_STEP 10	   /* ms between two looks of store_await() */
+#define WAITING_LIMIT 1000 /* records that store_waiting() looks at */
+#define HEARD "heard"	   /* {_id: "<family>:<subject>", version} */
 
 const struct fail store_duplicate = {.name = "duplicate"};
 const struct fail store_keep = {.name = "keep"};
@@ -42,6 +44,34 @@ set_default(mongoc_uri_t *uri, const char *option, int32_t value)
 {
 	if (!mongoc_uri_has_option(uri, option))
 		mongoc_uri_set_option_as_int32(uri, option, value);
+}
+
+static void
+on_answer(const mongoc_apm_command_succeeded_t *e)
+{
+	METRIC_TIME(&metric_database_seconds,
+		    mongoc_apm_command_succeeded_get_duration(e),
+		    mongoc_apm_command_succeeded_get_command_name(e), "ok");
+}
+
+static void
+on_failure(const mongoc_apm_command_failed_t *e)
+{
+	METRIC_TIME(&metric_database_seconds,
+		    mongoc_apm_command_failed_get_duration(e),
+		    mongoc_apm_command_failed_get_command_name(e), "failed");
+}
+
+/* The driver itself tells how long each command took. */
+static void
+measure_commands(mongoc_client_pool_t *pool)
+{
+	mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+
+	mongoc_apm_set_command_succeeded_cb(callbacks, on_answer);
+	mongoc_apm_set_command_failed_cb(callbacks, on_failure);
+	mongoc_client_pool_set_apm_callbacks(pool, callbacks, NULL);
+	mongoc_apm_callbacks_destroy(callbacks);
 }
 
 struct store *
@@ -71,6 +101,11 @@ store_open(const char *text, const struct kind *const *kinds, int64_t threads,
 	s = calloc(1, sizeof(*s));
 	s->pool = mongoc_client_pool_new(uri);
 	mongoc_client_pool_set_error_api(s->pool, MONGOC_ERROR_API_VERSION_2);
+	measure_commands(s->pool);
+	METRIC_SET(&metric_pool_size,
+		   mongoc_uri_get_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE,
+						  100),
+		   "database");
 	s->database = strdup(mongoc_uri_get_database(uri));
 	s->kinds = kinds;
 	s->may_wait = threads < 4 ? 1 : threads / 4;
@@ -112,6 +147,7 @@ give_back(void *p)
 {
 	struct lent *lent = p;
 
+	METRIC_ADD(&metric_pool_busy, -1, "database");
 	mongoc_client_pool_push(lent->pool, lent->cx->client);
 	lent->cx->client = NULL;
 }
@@ -129,6 +165,7 @@ client(struct context *cx, mongoc_client_t **ret_client)
 		cx->client = mongoc_client_pool_pop(s->pool);
 		if (cx->client == NULL)
 			return fail_database(cx->arena, "no client is free");
+		METRIC_ADD(&metric_pool_busy, 1, "database");
 		lent = arena_alloc(cx->arena, sizeof(*lent));
 		*lent = (struct lent){cx, s->pool};
 		arena_defer(cx->arena, give_back, lent);
@@ -376,6 +413,29 @@ store_find(struct context *cx, const struct kind *kind, bson_t *filter,
 	*ret_recs = recs;
 	*ret_count = n;
 	return NULL;
+}
+
+const struct fail *
+store_count(struct context *cx, const struct kind *kind, bson_t *filter,
+	    int64_t *ret_count)
+{
+	bson_t *command = new_bson(cx), reply;
+	bson_error_t error;
+	mongoc_client_t *c;
+	bool ok;
+
+	arena_defer(cx->arena, destroy_bson, filter);
+	TRY(client(cx, &c));
+	TRY(prepare(cx, c));
+	BSON_APPEND_UTF8(command, "count", kind->collection);
+	BSON_APPEND_DOCUMENT(command, "query", filter);
+	ok = mongoc_client_read_command_with_opts(c,
+						  cx->service->store->database,
+						  command, NULL, NULL, &reply,
+						  &error);
+	*ret_count = ok ? int_at(&reply, "n") : 0;
+	bson_destroy(&reply);
+	return ok ? NULL : store_failed(cx, &error);
 }
 
 const struct fail *
@@ -768,12 +828,69 @@ store_unsent(struct context *cx, const struct kind *kind, const char *id,
 	return NULL;
 }
 
+/* Finds the records that have unsent events. */
+static bson_t *
+unsent_filter(void)
+{
+	bson_t *filter = bson_new(), exists;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "outbox.id", &exists);
+	BSON_APPEND_BOOL(&exists, "$exists", true);
+	bson_append_document_end(filter, &exists);
+	return filter;
+}
+
+/* When the first event of an outbox was saved; INT64_MAX: it is empty. */
+static int64_t
+oldest_unsent(const bson_t *doc)
+{
+	struct arena *a = arena_new();
+	bson_iter_t i, body;
+	const char *text;
+	uint32_t len;
+	int64_t time;
+
+	if (!bson_iter_init(&i, doc) ||
+	    !bson_iter_find_descendant(&i, "outbox.0.body", &body) ||
+	    !BSON_ITER_HOLDS_UTF8(&body)) {
+		arena_free(a);
+		return INT64_MAX;
+	}
+	text = bson_iter_utf8(&body, &len);
+	text = json_text(json_read(a, text, len), "time");
+	if (text == NULL || clock_parse(text, &time) != 0)
+		time = INT64_MAX;
+	arena_free(a);
+	return time;
+}
+
+const struct fail *
+store_waiting(struct context *cx, const struct kind *kind,
+	      struct waiting_events *ret)
+{
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	int64_t oldest;
+
+	*ret = (struct waiting_events){.oldest = INT64_MAX};
+	TRY(find(cx, kind->collection, unsent_filter(), NULL, WAITING_LIMIT,
+		 "outbox", &cursor));
+	while (mongoc_cursor_next(cursor, &doc)) {
+		ret->events += count_unsent(doc);
+		oldest = oldest_unsent(doc);
+		ret->oldest = oldest < ret->oldest ? oldest : ret->oldest;
+	}
+	if (mongoc_cursor_error(cursor, &error))
+		return store_failed(cx, &error);
+	return NULL;
+}
+
 const struct fail *
 store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
 		  const char ***ret_ids, size_t *ret_count)
 {
 	const char **ids = arena_alloc(cx->arena, (size_t)limit * sizeof(*ids));
-	bson_t *filter = bson_new(), exists;
 	mongoc_cursor_t *cursor;
 	bson_error_t error;
 	const bson_t *doc;
@@ -781,10 +898,8 @@ store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
 	size_t n = 0;
 	char id[ID_SIZE];
 
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "outbox.id", &exists);
-	BSON_APPEND_BOOL(&exists, "$exists", true);
-	bson_append_document_end(filter, &exists);
-	TRY(find(cx, kind->collection, filter, NULL, limit, "_id", &cursor));
+	TRY(find(cx, kind->collection, unsent_filter(), NULL, limit, "_id",
+		 &cursor));
 	while (n < (size_t)limit && mongoc_cursor_next(cursor, &doc)) {
 		if (!bson_iter_init_find(&i, doc, "_id") ||
 		    !BSON_ITER_HOLDS_OID(&i))

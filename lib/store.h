@@ -99,6 +99,10 @@ const struct fail *store_await(struct context *cx, const struct kind *kind,
 const struct fail *store_find_one(struct context *cx, const struct kind *kind,
 				  bson_t *filter, void *rec);
 
+/* How many records filter (which it takes) finds: by an index, please. */
+const struct fail *store_count(struct context *cx, const struct kind *kind,
+			       bson_t *filter, int64_t *ret_count);
+
 /* Up to limit records that filter (which it takes) finds, in the order of
  * sort, keys as in struct index with commas between; NULL: any.  They are in
  * the arena. */
@@ -169,6 +173,14 @@ const struct fail *store_unsent(struct context *cx, const struct kind *kind,
 const struct fail *store_with_unsent(struct context *cx,
 				     const struct kind *kind, int64_t limit,
 				     const char ***ret_ids, size_t *ret_count);
+
+/* Events in the outboxes of a kind's records, of the first thousand of them,
+ * and when the oldest one was saved, ms since 1970. */
+struct waiting_events {
+	int64_t events, oldest;
+};
+const struct fail *store_waiting(struct context *cx, const struct kind *kind,
+				 struct waiting_events *ret);
 
 /* Takes the first count of these out of the outbox: they are sent. */
 const struct fail *store_sent(struct context *cx, const struct kind *kind,

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "measure.h"
 #include "service.h"
 
 #define QUEUE 256	  /* requests that wait for a thread */
@@ -60,6 +61,7 @@ run(void *arg)
 		t->count--;
 		t->admitted--;
 		t->busy++;
+		METRIC_ADD(&metric_pool_busy, 1, "transfers");
 		slot->request = w.request;
 		pthread_mutex_unlock(&t->lock);
 		http_serve(&cx, w.request, true);
@@ -71,6 +73,7 @@ run(void *arg)
 		free(w.request);
 		pthread_mutex_lock(&t->lock);
 		t->busy--;
+		METRIC_ADD(&metric_pool_busy, -1, "transfers");
 		if (w.kind == UPLOAD)
 			t->uploads--;
 		pthread_cond_signal(&t->ended);
@@ -92,6 +95,7 @@ transfers_open(const struct service *service, int64_t threads)
 		_exit(EX_OSERR);
 	t->service = service;
 	t->threads = threads;
+	METRIC_SET(&metric_pool_size, threads, "transfers");
 	t->max_uploads = threads - (threads + 3) / 4;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->added, NULL);

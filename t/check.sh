@@ -15,6 +15,8 @@ check_steps=(
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'shellcheck and clang-format|check_style'
     'the manifests of each overlay, against the API of Kubernetes|check_manifests'
+    'schemathesis: the services answer what the API description says|check_api'
+    'promtool: alert rules and what they and the dashboard name|check_monitoring'
     'a stack from nothing: up, demo, down|check_stack'
 )
 
@@ -32,7 +34,7 @@ check() {
     # Whatever the caller's stack uses, the tests bring up their own.
     unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
     unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
-    install_missing nats java localstripe mock browser check
+    install_missing nats java localstripe mock browser schemathesis check
     install_k8s conform
     umask 022
     home=$state/check
@@ -279,6 +281,29 @@ check_manifests() {
     if sed 's/maxUnavailable: 0/maxUnavailible: 0/' local.yaml | conforms -; then
         return 1
     fi
+}
+
+check_api() {
+    [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    export DEV_STATE=$home/api DEV_PORT=0 DEV_MONGO=memory DEV_STRIPE=scripted DEV_BUILD=$home/gcc
+    # shellcheck disable=SC2064 # the path as it is now
+    trap "'$top/dev' down --wipe" EXIT
+    "$top/dev" up
+    "$home/src/t/api.sh"
+}
+
+# What the dashboard and the alerts ask for is declared somewhere, and nothing is declared that neither shows.
+check_monitoring() {
+    local name
+    cd "$home/src"
+    promtool check rules k8s/monitoring/alerts.yaml
+    promtool test rules k8s/monitoring/alerts-test.yaml
+    jq -e '.panels | length > 0' k8s/monitoring/dashboard.json
+    grep -rhoPz 'METRIC_(COUNTER|GAUGE|MEASURED|HISTOGRAM),\s*"\K[a-z_]+' lib fcgi | tr '\0' '\n' | sort -u >"$home/declared"
+    for name in dashboard.json alerts.yaml; do
+        grep -oP 'ticketing_\K[a-z_]+' "k8s/monitoring/$name" | sed -E 's/_(bucket|count|sum)$//'
+    done | sort -u >"$home/shown"
+    diff "$home/declared" "$home/shown"
 }
 
 check_stack() {

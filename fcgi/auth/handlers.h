@@ -65,6 +65,7 @@ struct password_body {
 	const char *password, *new_password;
 };
 extern const struct field name_body[], password_body[], erase_body[];
+extern const struct field session_view[], export_view[];
 const struct fail *change_name(struct request *rq);
 const struct fail *change_password(struct request *rq);
 const struct fail *export_me(struct request *rq);

@@ -60,7 +60,7 @@ static const struct index indexes[] = {
 };
 
 /* As the user whom it is for sees it. */
-static const struct field letter_view[] = {
+const struct field letter_view[] = {
 	FIELD(struct letter, letter, "letter", FIELD_TEXT),
 	FIELD(struct letter, title, "title", FIELD_TEXT),
 	FIELD(struct letter, amount, "amount", FIELD_INT, .flags = FIELD_ZERO),

@@ -16,6 +16,7 @@ extern const struct hears mailer_hears[];
 extern struct task mailer_sending;
 
 /* The newest 1,000 letters to a user, as a JSON array that the arena owns. */
+extern const struct field letter_view[];
 const struct fail *mailer_view(struct context *cx, const char *user_id,
 			       json_object **ret);
 

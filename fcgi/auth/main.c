@@ -6,6 +6,7 @@
 
 #include "mailer.h"
 #include "model.h"
+#include "openapi.h"
 #include "password.h"
 #include "session.h"
 #include "throttle.h"
@@ -88,13 +89,15 @@ main(int argc, char **argv)
 
 	if (argc == 1)
 		return service_main(&auth);
+	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(&auth);
 	if (argc == 3 && strcmp(argv[1], "--make-admin") == 0)
 		order.role = ROLE_ADMIN;
 	else if (argc == 3 && strcmp(argv[1], "--revoke-admin") == 0)
 		order.role = ROLE_USER;
 	if (order.role == NULL) {
 		fprintf(stderr, "usage: auth [--make-admin EMAIL | "
-				"--revoke-admin EMAIL]\n");
+				"--revoke-admin EMAIL | --openapi]\n");
 		return EX_USAGE;
 	}
 	return service_command(&auth, set_role, &order);

@@ -30,12 +30,22 @@ struct session_view {
 	bool current; /* the one that asks */
 };
 
-static const struct field session_view[] = {
+const struct field session_view[] = {
 	FIELD(struct session_view, id, "id", FIELD_ID),
 	FIELD(struct session_view, agent, "agent", FIELD_TEXT),
 	FIELD(struct session_view, created_at, "createdAt", FIELD_TIME),
 	FIELD(struct session_view, used_at, "usedAt", FIELD_TIME),
 	FIELD(struct session_view, current, "current", FIELD_BOOL),
+	{0},
+};
+
+const struct field export_view[] = {
+	SHOWN("user", FIELD_RECORD, .fields = account_admin_view),
+	SHOWN("sessions", FIELD_RECORD, .flags = FIELD_MANY,
+	      .fields = session_view),
+	SHOWN("letters", FIELD_RECORD, .flags = FIELD_MANY,
+	      .fields = letter_view),
+	SHOWN("elsewhere", FIELD_TEXT, .flags = FIELD_MANY),
 	{0},
 };
 

@@ -18,6 +18,21 @@
 
 int64_t expiration_window;
 
+static struct metric told = {
+	METRIC_COUNTER,
+	"expirations_total",
+	"Orders told to be over.",
+	{NULL},
+};
+static struct metric lateness = {
+	METRIC_HISTOGRAM,
+	"expiry_lateness_seconds",
+	"Time from the end of an order's hold until orders ended it; a rebuild "
+	"counts again what it has told again.",
+	{NULL},
+};
+struct metric *const expiration_metrics[] = {&told, &lateness, NULL};
+
 static const struct fail *
 on_created(struct context *cx, void *rec, const void *arg)
 {
@@ -32,8 +47,12 @@ static const struct fail *
 on_ended(struct context *cx, void *rec, const void *arg)
 {
 	const struct event *event = arg;
+	const struct order_event *order = event->data;
 
 	(void)rec;
+	if (order->reason != NULL && strcmp(order->reason, "expired") == 0)
+		METRIC_TIME(&lateness, (event->time - order->expires_at) * 1000,
+			    NULL);
 	return timers_end(cx, event->subject);
 }
 
@@ -110,6 +129,7 @@ publish_all(struct context *cx, const char **ids, size_t n)
 		LOG(LOG_INFO, "expired", LOG_TEXT("order", ids[i]));
 		ids[stored++] = ids[i];
 	}
+	METRIC_ADD(&told, (int64_t)stored, NULL);
 	return stored;
 }
 

@@ -40,6 +40,7 @@ main(void)
 		.open = open_timers,
 		.close = timers_close,
 		.ready = ready,
+		.metrics = expiration_metrics,
 	};
 
 	return service_main(&expiration);

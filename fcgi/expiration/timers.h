@@ -47,6 +47,7 @@ const struct fail *timers_rebuilt(struct context *cx, const char *name);
 /* events.c: what expiration hears, and the task that tells. */
 extern const struct hears expiration_hears[];
 extern struct task expire_task;
+extern struct metric *const expiration_metrics[];
 extern int64_t expiration_window; /* s that an order is held */
 
 #endif

@@ -1,9 +1,12 @@
 /* main.c: orders, the service that decides who holds and who bought what.
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "model.h"
+#include "openapi.h"
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {
 		&order_kind, &stuff_copy_kind, &mail_kind, NULL};
@@ -15,7 +18,11 @@ main(void)
 		.kinds = kinds,
 		.tasks = tasks,
 		.settings = orders_settings,
+		.metrics = orders_metrics,
+		.measure = orders_measure,
 	};
 
+	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(&orders);
 	return service_main(&orders);
 }

@@ -37,7 +37,7 @@ static const struct field order_stuff_fields[] = {
 	{0},
 };
 
-static const struct field order_fields[] = {
+const struct field order_fields[] = {
 	STORE_HEAD(struct order),
 	FIELD(struct order, status, "status", FIELD_TEXT),
 	FIELD(struct order, reason, "reason", FIELD_TEXT),
@@ -519,3 +519,39 @@ sweep(struct context *cx)
 
 struct task orders_sweep = {
 	.name = "sweep", .every = SWEEP_EVERY, .run = sweep};
+
+static struct metric holds = {
+	METRIC_MEASURED,
+	"holds",
+	"Live orders, each of which holds a listing.",
+	{"status"},
+};
+static struct metric hold_overdue = {
+	METRIC_MEASURED,
+	"hold_overdue_seconds",
+	"How long the hold that should have ended first is overdue.",
+	{NULL},
+};
+struct metric *const orders_metrics[] = {&holds, &hold_overdue, NULL};
+
+void
+orders_measure(struct context *cx)
+{
+	static const char *const statuses[] = {ORDER_CREATED,
+					       ORDER_AWAITING_PAYMENT};
+	int64_t n, now = clock_now();
+	struct order *lapsed_orders;
+	size_t count;
+
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		bson_t *filter = bson_new();
+
+		BSON_APPEND_UTF8(filter, "status", statuses[i]);
+		if (store_count(cx, &order_kind, filter, &n) == NULL)
+			METRIC_SET(&holds, n, statuses[i]);
+	}
+	if (live_until(cx, 0, now, &lapsed_orders, &count) == NULL)
+		METRIC_SET(&hold_overdue,
+			   count ? (now - lapsed_orders->expires_at) * 1000 : 0,
+			   NULL);
+}

@@ -64,10 +64,14 @@ struct stuff_copy {
 	const char *sha256; /* of its file; NULL: it has none */
 };
 
+extern const struct field order_fields[];
 extern const struct kind order_kind, stuff_copy_kind;
 extern const struct route orders_routes[];
 extern const struct hears orders_hears[];
 extern const struct setting orders_settings[];
+
+extern struct metric *const orders_metrics[];
+void orders_measure(struct context *cx);
 
 /* Ends what has lapsed, should nothing else have. */
 extern struct task orders_sweep;

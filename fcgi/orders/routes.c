@@ -26,11 +26,17 @@ static const struct fail *cancel(struct request *rq);
 
 const struct route orders_routes[] = {
 	{GET, "/api/orders", list, SIGNED_IN, .query = list_query,
-	 .query_size = sizeof(struct list_query)},
+	 .query_size = sizeof(struct list_query),
+	 .answers = {"One's orders, the newest first", 200, order_fields,
+		     LIST}},
 	{POST, "/api/orders", buy, SIGNED_IN, .body = buy_body,
-	 .body_size = sizeof(struct buy_body)},
-	{GET, "/api/orders/:id", show, SIGNED_IN},
-	{DELETE, "/api/orders/:id", cancel, SIGNED_IN},
+	 .body_size = sizeof(struct buy_body),
+	 .answers = {"BUY: hold a listing for 15 minutes", 201, order_fields,
+		     .also = {404, 409}}},
+	{GET, "/api/orders/:id", show, SIGNED_IN,
+	 .answers = {"Show one's order", 200, order_fields}},
+	{DELETE, "/api/orders/:id", cancel, SIGNED_IN,
+	 .answers = {"Cancel one's order", 204, .also = {409}}},
 	{0},
 };
 

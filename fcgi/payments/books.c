@@ -37,6 +37,33 @@ put_or_null(json_object *o, const char *name, const char *text)
 		json_put(o, name, NULL);
 }
 
+static const struct field item_fields[] = {
+	SHOWN("stuffId", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("title", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("price", FIELD_INT, .flags = FIELD_REQUIRED),
+	{0},
+};
+
+const struct field receipt_fields[] = {
+	SHOWN("number", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("date", FIELD_TIME),
+	SHOWN("orderId", FIELD_ID, .flags = FIELD_REQUIRED),
+	SHOWN("buyerId", FIELD_ID, .flags = FIELD_REQUIRED),
+	SHOWN("sellerId", FIELD_ID),
+	SHOWN("items", FIELD_RECORD, .flags = FIELD_MANY,
+	      .fields = item_fields),
+	SHOWN("price", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("coupon", FIELD_TEXT),
+	SHOWN("discount", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("amount", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("currency", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("status", FIELD_TEXT, .one_of = ONE_OF("paid", "refunded"),
+	      .flags = FIELD_REQUIRED),
+	SHOWN("refunded", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("refundedAt", FIELD_TIME),
+	{0},
+};
+
 const struct fail *
 books_receipt(struct request *rq)
 {
@@ -76,17 +103,31 @@ books_receipt(struct request *rq)
 
 /* --- sales --------------------------------------------------------------- */
 
-static bool
-format_valid(const void *member)
-{
-	const char *s = *(const char *const *)member;
-
-	return strcmp(s, "json") == 0 || strcmp(s, "csv") == 0;
-}
-
 const struct field sales_query[] = {
 	FIELD(struct sales_query, format, "format", FIELD_TEXT,
-	      .valid = format_valid, .msg = "format is json or csv"),
+	      .one_of = ONE_OF("json", "csv"), .msg = "format is json or csv"),
+	{0},
+};
+
+#define SUMS                                                           \
+	SHOWN("sales", FIELD_INT, .flags = FIELD_REQUIRED),            \
+		SHOWN("earnings", FIELD_INT, .flags = FIELD_REQUIRED), \
+		SHOWN("refunds", FIELD_INT, .flags = FIELD_REQUIRED),  \
+		SHOWN("refunded", FIELD_INT, .flags = FIELD_REQUIRED), \
+		SHOWN("disputes", FIELD_INT, .flags = FIELD_REQUIRED)
+
+static const struct field listing_fields[] = {
+	SHOWN("stuffId", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("title", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SUMS,
+	{0},
+};
+
+const struct field sales_fields[] = {
+	SHOWN("currency", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SUMS,
+	SHOWN("listings", FIELD_RECORD, .flags = FIELD_MANY,
+	      .fields = listing_fields),
 	{0},
 };
 

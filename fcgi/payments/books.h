@@ -12,7 +12,7 @@
 struct sales_query {
 	const char *format;
 };
-extern const struct field sales_query[];
+extern const struct field sales_query[], sales_fields[], receipt_fields[];
 const struct fail *books_receipt(struct request *rq);
 const struct fail *books_sales(struct request *rq);
 

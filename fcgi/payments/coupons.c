@@ -13,7 +13,7 @@
 #define SWEEP_LIMIT 100	  /* coupons at once */
 #define NOTE_SIZE ID_SIZE /* of an order in pending: its id and a space */
 
-static const struct field coupon_fields[] = {
+const struct field coupon_fields[] = {
 	STORE_HEAD(struct coupon),
 	FIELD(struct coupon, code, "code", FIELD_TEXT),
 	FIELD(struct coupon, percent_off, "percentOff", FIELD_INT),
@@ -412,6 +412,16 @@ const struct field coupon_body[] = {
 const struct field coupon_query[] = {
 	FIELD(struct coupon_query, order_id, "orderId", FIELD_ID,
 	      .flags = FIELD_REQUIRED),
+	{0},
+};
+
+const struct field offer_fields[] = {
+	SHOWN("code", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("percentOff", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("price", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("discount", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("amount", FIELD_INT, .flags = FIELD_REQUIRED),
+	SHOWN("currency", FIELD_TEXT, .flags = FIELD_REQUIRED),
 	{0},
 };
 

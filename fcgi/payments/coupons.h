@@ -98,6 +98,7 @@ struct coupon_list {
 	struct page page;
 };
 extern const struct field coupon_body[], coupon_query[], coupon_list[];
+extern const struct field coupon_fields[], offer_fields[];
 const struct fail *coupons_create(struct request *rq);
 const struct fail *coupons_list(struct request *rq);
 const struct fail *coupons_show(struct request *rq);

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "failpoint.h"
 #include "json.h"
 #include "log.h"
@@ -147,6 +148,13 @@ struct call {
 	json_object *json; /* NULL when it isn't JSON */
 };
 
+struct metric gateway_seconds = {
+	METRIC_HISTOGRAM,
+	"gateway_seconds",
+	"Time of a call of the gateway; status 0: no answer.",
+	{"call", "status"},
+};
+
 static void
 exchange(struct arena *a, struct call *c, const char *idempotency_key)
 {
@@ -154,6 +162,7 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	struct curl_slist *headers = NULL;
 	struct curl_header *replayed;
 	CURL *curl = line->curl;
+	int64_t began;
 
 	line->len = 0;
 	add_header(&headers, arena_printf(a, "Authorization: Bearer %s", key));
@@ -184,13 +193,18 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
 	}
 
+	began = clock_micros();
 	c->status = 0;
 	c->replayed = false;
 	c->json = NULL;
 	c->code = curl_easy_perform(curl);
+	if (c->code == CURLE_OK)
+		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
+	METRIC_TIME(&gateway_seconds, clock_micros() - began,
+		    arena_strndup(a, c->what, strcspn(c->what, "-")),
+		    arena_printf(a, "%ld", c->status));
 	if (c->code != CURLE_OK)
 		return;
-	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
 	c->replayed =
 		curl_easy_header(curl, "Idempotent-Replayed", 0, CURLH_HEADER,
 				 -1, &replayed) == CURLHE_OK;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "arena.h"
+#include "metric.h"
 
 /*
  * What is known of an intent after a call.  All but GATEWAY_UNKNOWN are sure:
@@ -101,5 +102,8 @@ bool gateway_recent(int64_t since,
 		    void (*each)(void *closure,
 				 const struct gateway_news *news),
 		    void *closure);
+
+/* How long calls take, by what they are for. */
+extern struct metric gateway_seconds; /* call, status */
 
 #endif

@@ -1,7 +1,10 @@
 /* main.c: payments, the service that takes the money, once.
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "gateway.h"
 #include "model.h"
+#include "openapi.h"
 #include "webhook.h"
 
 static const char *key, *base;
@@ -28,7 +31,7 @@ open_gateway(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {
 		&payment_kind, &order_copy_kind, &coupon_kind, &guesses_kind,
@@ -49,7 +52,11 @@ main(void)
 		.settings = settings,
 		.open = open_gateway,
 		.close = gateway_close,
+		.metrics = payments_metrics,
+		.measure = payments_measure,
 	};
 
+	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(&payments);
 	return service_main(&payments);
 }

@@ -6,6 +6,7 @@
 
 #include "failpoint.h"
 #include "gateway.h"
+#include "webhook.h"
 
 /* How long after an unknown outcome it is asked again: a quarter of the
  * payment's age, within these. */
@@ -14,7 +15,7 @@
 
 _Static_assert(PAYMENT_LEASE > GATEWAY_LONGEST, "a step outlasts its lease");
 
-static const struct field payment_fields[] = {
+const struct field payment_fields[] = {
 	STORE_HEAD(struct payment),
 	FIELD(struct payment, order_id, "orderId", FIELD_ID),
 	FIELD(struct payment, user_id, "userId", FIELD_ID,
@@ -754,4 +755,32 @@ payment_reconcile(struct context *cx, const char *id, bool *ret_mended)
 		    LOG_TEXT("dispute", p.dispute),
 		    LOG_NUMBER("refunded", p.refunded));
 	return NULL;
+}
+
+static struct metric payments = {
+	METRIC_MEASURED,
+	"payments",
+	"Payments in each state.",
+	{"status"},
+};
+struct metric *const payments_metrics[] = {&payments, &gateway_seconds,
+					   &webhook_repairs, NULL};
+
+void
+payments_measure(struct context *cx)
+{
+	static const char *const statuses[] = {
+		PAYMENT_AUTHORIZING, PAYMENT_AUTHORIZED, PAYMENT_CAPTURED,
+		PAYMENT_FAILED,	     PAYMENT_VOIDED,	 PAYMENT_REFUNDING,
+		PAYMENT_REFUNDED,
+	};
+	int64_t n;
+
+	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++) {
+		bson_t *filter = bson_new();
+
+		BSON_APPEND_UTF8(filter, "status", statuses[i]);
+		if (store_count(cx, &payment_kind, filter, &n) == NULL)
+			METRIC_SET(&payments, n, statuses[i]);
+	}
 }

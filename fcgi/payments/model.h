@@ -124,10 +124,14 @@ struct payment_request {
 /* How long a request waits for news of an order that is not known. */
 #define ORDER_WAIT 1000 /* ms */
 
+extern const struct field payment_fields[];
 extern const struct kind payment_kind, order_copy_kind;
 extern const struct route payments_routes[];
 extern const struct hears payments_hears[];
 extern int64_t payments_workers;
+
+extern struct metric *const payments_metrics[];
+void payments_measure(struct context *cx);
 
 /* Settles what nobody else does. */
 extern struct task payments_settling;

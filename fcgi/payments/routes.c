@@ -52,39 +52,47 @@ struct refund_body {
 	const char *listing;
 };
 
-static bool
-listing_valid(const void *member)
-{
-	const char *s = *(const char *const *)member;
-
-	return strcmp(s, LISTING_FREE) == 0 || strcmp(s, LISTING_REMOVED) == 0;
-}
-
 static const struct field refund_body[] = {
 	FIELD(struct refund_body, listing, "listing", FIELD_TEXT,
-	      .flags = FIELD_REQUIRED, .valid = listing_valid,
+	      .flags = FIELD_REQUIRED,
+	      .one_of = ONE_OF(LISTING_FREE, LISTING_REMOVED),
 	      .msg = "listing is \"free\" or \"removed\""),
 	{0},
 };
 
 const struct route payments_routes[] = {
 	{POST, "/api/payments", pay, SIGNED_IN, .body = pay_body,
-	 .body_size = sizeof(struct pay_body)},
-	{GET, "/api/payments/:id", show, .access = SIGNED_IN},
+	 .body_size = sizeof(struct pay_body),
+	 .answers = {"Pay an order", 201, payment_fields,
+		     .also = {402, 404, 409, 429}}},
+	{GET, "/api/payments/:id", show, .access = SIGNED_IN,
+	 .answers = {"Show the payment of an order", 200, payment_fields}},
 	{POST, "/api/payments/:id/refund", give_back, SIGNED_IN,
-	 .body = refund_body, .body_size = sizeof(struct refund_body)},
+	 .body = refund_body, .body_size = sizeof(struct refund_body),
+	 .answers = {"Give the money of an order back", 200, payment_fields,
+		     .also = {409}}},
 	{POST, "/api/payments/webhook", webhook_hear,
-	 .raw_max = WEBHOOK_MAX_BODY},
-	{GET, "/api/payments/:id/receipt", books_receipt, SIGNED_IN},
+	 .raw_max = WEBHOOK_MAX_BODY,
+	 .answers = {"What the card gateway has to tell"}},
+	{GET, "/api/payments/:id/receipt", books_receipt, SIGNED_IN,
+	 .answers = {"The receipt of an order", 200, receipt_fields}},
 	{GET, "/api/payments/sales", books_sales, SIGNED_IN,
-	 .query = sales_query, .query_size = sizeof(struct sales_query)},
+	 .query = sales_query, .query_size = sizeof(struct sales_query),
+	 .answers = {"What one has sold", 200, sales_fields,
+		     .type = "text/csv"}},
 	{POST, "/api/coupons", coupons_create, ADMIN, .body = coupon_body,
-	 .body_size = sizeof(struct coupon_body)},
+	 .body_size = sizeof(struct coupon_body),
+	 .answers = {"Make a coupon, or a list of count of them", 201,
+		     coupon_fields, ONE_OR_LIST}},
 	{GET, "/api/coupons", coupons_list, ADMIN, .query = coupon_list,
-	 .query_size = sizeof(struct coupon_list)},
+	 .query_size = sizeof(struct coupon_list),
+	 .answers = {"All coupons", 200, coupon_fields, LIST}},
 	{GET, "/api/coupons/:code", coupons_show, SIGNED_IN,
-	 .query = coupon_query, .query_size = sizeof(struct coupon_query)},
-	{DELETE, "/api/coupons/:code", coupons_delete, ADMIN},
+	 .query = coupon_query, .query_size = sizeof(struct coupon_query),
+	 .answers = {"What a coupon would make of an order's price", 200,
+		     offer_fields, .also = {429}}},
+	{DELETE, "/api/coupons/:code", coupons_delete, ADMIN,
+	 .answers = {"Take a coupon back", 204}},
 	{0},
 };
 

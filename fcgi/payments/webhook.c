@@ -192,6 +192,13 @@ webhook_hear(struct request *rq)
 
 /* --- reconciliation ------------------------------------------------------ */
 
+struct metric webhook_repairs = {
+	METRIC_COUNTER,
+	"reconciliation_repairs_total",
+	"Payments found to differ from the gateway's books, and mended or not.",
+	{"outcome"},
+};
+
 struct round {
 	const struct service *service;
 	int64_t looked, mended, failed;
@@ -250,6 +257,8 @@ reconcile(struct context *cx)
 		since = began - RECONCILE_BACK;
 	if (!gateway_recent(since, compare, &round))
 		round.failed++;
+	METRIC_ADD(&webhook_repairs, round.mended, "mended");
+	METRIC_ADD(&webhook_repairs, round.failed, "failed");
 	if (round.failed == 0)
 		since = began - RECONCILE_OVERLAP;
 	LOG(round.failed || round.mended ? LOG_WARN : LOG_INFO, "reconciled",

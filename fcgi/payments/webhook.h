@@ -27,5 +27,6 @@ const struct fail *webhook_hear(struct request *rq);
 /* Looks at what happened at the gateway lately, and mends what no webhook told
  * us. */
 extern struct task payments_reconciling;
+extern struct metric webhook_repairs; /* outcome */
 
 #endif

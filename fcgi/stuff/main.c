@@ -1,9 +1,12 @@
 /* main.c: stuff, the service that knows what is for sale.
  * SPDX-License-Identifier: MIT */
+#include <string.h>
+
 #include "model.h"
+#include "openapi.h"
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {&stuff_kind, &files_kind,
 						   &files_chunks_kind,
@@ -19,5 +22,7 @@ main(void)
 		.open = files_open,
 	};
 
+	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(&stuff);
 	return service_main(&stuff);
 }

@@ -18,7 +18,7 @@ const struct field stuff_file_fields[] = {
 	{0},
 };
 
-static const struct field fields[] = {
+const struct field stuff_fields[] = {
 	STORE_HEAD(struct stuff),
 	FIELD(struct stuff, title, "title", FIELD_TEXT),
 	FIELD(struct stuff, description, "description", FIELD_TEXT),
@@ -71,7 +71,7 @@ publishes(const void *rec)
 
 const struct kind stuff_kind = {
 	.collection = "stuff",
-	.fields = fields,
+	.fields = stuff_fields,
 	.size = sizeof(struct stuff),
 	.publishes = publishes,
 	.indexes = indexes,

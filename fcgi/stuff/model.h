@@ -38,6 +38,7 @@ struct stuff {
 };
 
 extern const struct kind stuff_kind;
+extern const struct field stuff_fields[];
 extern const struct field stuff_file_fields[]; /* of a struct file */
 extern const struct route stuff_routes[];
 extern const struct hears stuff_hears[];

@@ -28,25 +28,6 @@ price_valid(const void *member)
 	return price == 0 || (price >= PRICE_MIN && price <= PRICE_MAX);
 }
 
-static bool
-status_valid(const void *member)
-{
-	const char *s = *(const char *const *)member;
-
-	return strcmp(s, STUFF_AVAILABLE) == 0 ||
-	       strcmp(s, STUFF_RESERVED) == 0 || strcmp(s, STUFF_SOLD) == 0 ||
-	       strcmp(s, STUFF_REMOVED) == 0;
-}
-
-static bool
-sort_valid(const void *member)
-{
-	const char *s = *(const char *const *)member;
-
-	return strcmp(s, STUFF_NEW) == 0 || strcmp(s, STUFF_OLD) == 0 ||
-	       strcmp(s, STUFF_PRICE) == 0 || strcmp(s, STUFF_PRICE_DOWN) == 0;
-}
-
 #define TITLE(flags_)                                               \
 	FIELD(struct stuff_body, title, "title", FIELD_TEXT,        \
 	      .flags = FIELD_TRIM | (flags_), .min = 1, .max = 120, \
@@ -73,8 +54,11 @@ static const struct field search_query[] = {
 	FIELD(struct search, max, "max", FIELD_INT, .max = PRICE_MAX),
 	FIELD(struct search, seller, "seller", FIELD_ID),
 	FIELD(struct search, status, "status", FIELD_TEXT,
-	      .valid = status_valid),
-	FIELD(struct search, sort, "sort", FIELD_TEXT, .valid = sort_valid),
+	      .one_of = ONE_OF(STUFF_AVAILABLE, STUFF_RESERVED, STUFF_SOLD,
+			       STUFF_REMOVED)),
+	FIELD(struct search, sort, "sort", FIELD_TEXT,
+	      .one_of = ONE_OF(STUFF_NEW, STUFF_OLD, STUFF_PRICE,
+			       STUFF_PRICE_DOWN)),
 	FIELD(struct search, brief, "brief", FIELD_INT, .max = 1),
 	HTTP_PAGE(struct search, page),
 	{0},
@@ -108,18 +92,38 @@ static const struct fail *make_link(struct request *rq);
 
 #define BODY(fields) .body = fields, .body_size = sizeof(struct stuff_body)
 
+static const struct field link_fields[] = {
+	SHOWN("url", FIELD_TEXT, .flags = FIELD_REQUIRED),
+	SHOWN("expiresAt", FIELD_TIME, .flags = FIELD_REQUIRED),
+	{0},
+};
+
 const struct route stuff_routes[] = {
 	{GET, "/api/stuff", list, ANYONE, .query = search_query,
-	 .query_size = sizeof(struct search)},
-	{POST, "/api/stuff", create, SIGNED_IN, BODY(create_body)},
-	{GET, "/api/stuff/marks", marks, ANYONE},
-	{GET, "/api/stuff/:id", show, ANYONE},
-	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body)},
-	{DELETE, "/api/stuff/:id", take_off, SIGNED_IN},
-	{PUT, "/api/stuff/:id/file", put_file, SIGNED_IN, .stream = UPLOAD},
+	 .query_size = sizeof(struct search),
+	 .answers = {"Search listings, the newest first", 200, stuff_fields,
+		     LIST}},
+	{POST, "/api/stuff", create, SIGNED_IN, BODY(create_body),
+	 .answers = {"List something", 201, stuff_fields}},
+	{GET, "/api/stuff/marks", marks, ANYONE,
+	 .answers = {"The ids at which a sitemap's parts begin", 200,
+		     .type = "application/json"}},
+	{GET, "/api/stuff/:id", show, ANYONE,
+	 .answers = {"Show a listing", 200, stuff_fields}},
+	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body),
+	 .answers = {"Edit one's listing", 200, stuff_fields, .also = {409}}},
+	{DELETE, "/api/stuff/:id", take_off, SIGNED_IN,
+	 .answers = {"Take one's listing off", 204, .also = {409}}},
+	{PUT, "/api/stuff/:id/file", put_file, SIGNED_IN, .stream = UPLOAD,
+	 .answers = {"Upload the file that is sold", 200, stuff_file_fields,
+		     .also = {409, 429}}},
 	{GET, "/api/stuff/:id/file", get_file, ANYONE, .query = link_query,
-	 .query_size = sizeof(struct link), .stream = DOWNLOAD},
-	{POST, "/api/stuff/:id/file/link", make_link, SIGNED_IN},
+	 .query_size = sizeof(struct link), .stream = DOWNLOAD,
+	 .answers = {"Download the file", 200, .type = "*/*",
+		     .also = {206, 304, 401, 403, 416}}},
+	{POST, "/api/stuff/:id/file/link", make_link, SIGNED_IN,
+	 .answers = {"Make a link to the file that needs no session", 201,
+		     link_fields}},
 	{0},
 };
 

@@ -291,6 +291,34 @@ test_ranges(void)
 	arena_free(a);
 }
 
+struct one {
+	const char *size;
+};
+static const struct field one_fields[] = {
+	FIELD(struct one, size, "size", FIELD_TEXT,
+	      .one_of = ONE_OF("small", "large")),
+	{0},
+};
+
+static void
+test_one_of(void)
+{
+	struct one one = {NULL};
+	struct arena *a = arena_new();
+
+	TAP_STRING(named(a, record_from_query(a, one_fields, "size=large", &one,
+					      NULL)),
+		   "");
+	TAP_STRING(one.size, "large");
+	TAP_STRING(named(a, record_from_query(a, one_fields, "size=larg", &one,
+					      NULL)),
+		   "size");
+	TAP_STRING(named(a,
+			 record_from_query(a, one_fields, "size=", &one, NULL)),
+		   "");
+	arena_free(a);
+}
+
 static void
 test_messages(void)
 {
@@ -583,6 +611,7 @@ main(int argc, char **argv)
 		{"what was given is told", test_given},
 		{"bad values are named, all at once", test_bad_values},
 		{"ranges", test_ranges},
+		{"one of some texts", test_one_of},
 		{"messages", test_messages},
 		{"what is no object", test_no_object},
 		{"queries", test_query},

@@ -17,7 +17,7 @@ packages_to_run=(
     'python3-venv|python3-full'
 )
 packages_for_java=('openjdk-17-jdk-headless|openjdk-17-jdk|openjdk-21-jdk-headless|openjdk-21-jdk')
-packages_to_check=(clang libclang-rt-14-dev clang-format shellcheck spin)
+packages_to_check=(clang libclang-rt-14-dev clang-format prometheus shellcheck spin)
 
 # install_packages NAME...: one apt-get for all that is missing, nothing when nothing is.
 install_packages() {
@@ -69,6 +69,7 @@ apt_script='
             case $package in
             nginx*) systemctl --quiet disable nginx || true ;;
             redis*) systemctl --quiet disable redis-server || true ;;
+            prometheus) systemctl --quiet disable prometheus prometheus-node-exporter || true ;;
             esac
         done
     fi'
@@ -124,6 +125,13 @@ install_browser() {
     mark_installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json"
 }
 
+install_schemathesis() {
+    rm -rf "$tools/schemathesis"
+    "$python" -m venv "$tools/schemathesis"
+    "$tools/schemathesis/bin/pip" install -q --no-cache-dir --disable-pip-version-check --no-deps -r "$top/t/servers/schemathesis.txt"
+    mark_installed schemathesis "$top/t/servers/schemathesis.txt"
+}
+
 # go_is_there: any go from 1.19 on will do, wherever it comes from.
 go_is_there() {
     local version
@@ -131,9 +139,10 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe, mock), the browser of the tests and the build need. Stacks that share DEV_TOOLS take turns.
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis), the browser of the tests and the build
+# need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' mock='' java='' stripe='' browser='' server
+    local nats='' mock='' java='' stripe='' browser='' schemathesis='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -153,6 +162,7 @@ install_missing() {
             command -v npm >/dev/null || packages+=(npm) # others' nodejs brings it along
             installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json" || browser=1
             ;;
+        schemathesis) installed schemathesis "$top/t/servers/schemathesis.txt" || schemathesis=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
         esac
     done
@@ -165,6 +175,7 @@ install_missing() {
     [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
     [[ ! $browser ]] || job "fetching what drives the browser" install_browser
+    [[ ! $schemathesis ]] || job "fetching schemathesis" install_schemathesis
     finish_jobs "not everything could be installed"
     exec {turn}>&-
 }
