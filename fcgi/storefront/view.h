@@ -93,6 +93,9 @@ void view_signed_in(struct view *v, const struct call *c);
 /* "https://ticketing.dev" before a path. */
 const char *view_absolute(struct view *v, const char *path);
 
+/* Where somebody goes on who signs in or up: the page that they came from. */
+const char *view_next(struct view *v);
+
 /* A path of this site that somebody handed in, or "/". */
 const char *view_local_path(const char *path);
 
