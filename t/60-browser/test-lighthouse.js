@@ -42,6 +42,7 @@ async function scores(url, cookie, skip = []) {
             const { lhr } = await lighthouse(url, {
                 port, logLevel: 'error', onlyCategories: CATEGORIES, skipAudits: skip, extraHeaders: cookie ? { Cookie: cookie } : undefined,
             });
+            assert.equal(lhr.finalDisplayedUrl, url, 'it looked at the page that was asked for');
             for (const category of CATEGORIES) {
                 (of[category] ??= []).push(Math.round(100 * lhr.categories[category].score));
                 for (const { id, weight } of lhr.categories[category].auditRefs) {

@@ -46,6 +46,11 @@ for (const [scheme, width] of [['light', 1280], ['dark', 1280], ['light', 390], 
     test(`axe finds nothing on any page, and nothing is wider than the screen: ${scheme}, ${width} pixels`, async () => {
         const site = await build({ scheme, width, height: width === 390 ? 844 : 800 });
         const found = [];
+        // It does see what is wrong: a field whose label was taken away.
+        await site.visitor.opens('/');
+        await site.visitor.page.evaluate(() => document.querySelector('label[for=q]').remove());
+        await site.visitor.page.evaluate(() => document.querySelector('#q').removeAttribute('placeholder'));
+        assert.match((await violations(site.visitor.page)).join(), /^label:/);
         await everyPage(site, async (page, name) => {
             for (const violation of await violations(page)) found.push(`${name}: ${violation}`);
             const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
