@@ -682,15 +682,16 @@ test_marks(void)
 	CU_ASSERT_FATAL(json_object_is_type(a->json, json_type_array));
 	before = json_object_array_length(a->json);
 	for (int i = 0; i < 1000; i++) {
-		char id[ID_SIZE];
+		char id[ID_SIZE], *document;
 
 		id_new(id);
-		db_insert("stuff", "stuff",
-			  text("{\"_id\":{\"$oid\":\"%s\"},\"rev\":"
-			       "{\"$numberLong\":\"1\"},\"status\":"
-			       "\"available\",\"title\":\"m\",\"userId\":"
-			       "{\"$oid\":\"" FORGE_ID "\"}}",
-			       id));
+		document = text("{\"_id\":{\"$oid\":\"%s\"},\"rev\":"
+				"{\"$numberLong\":\"1\"},\"status\":"
+				"\"available\",\"title\":\"m\",\"userId\":"
+				"{\"$oid\":\"" FORGE_ID "\"}}",
+				id);
+		db_insert("stuff", "stuff", document);
+		free(document);
 	}
 	a = call("GET", "/api/stuff/marks", NULL, NULL);
 	EXPECT(a, 200);
