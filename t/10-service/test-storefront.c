@@ -814,8 +814,7 @@ static const char *const rubbish[] = {
 	"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n[{\"title\":null}]",
 	"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n[",
 	"HTTP/1.1 204 No Content\r\n\r\n",
-	"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\n"
-	"Content-Length: 0\r\n\r\n",
+	"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\noops",
 	"HTTP/1.1 400 Oh\r\nContent-Length: 13\r\n\r\n{\"errors\":{}}",
 	"",
