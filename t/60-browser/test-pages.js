@@ -124,7 +124,7 @@ for (const evil of EVIL)
         assert.ok((await site.visitor.page.locator('h1').innerText()).includes(evil), 'the title is shown as it is');
         await site.visitor.reads(evil);
 
-        // Every form once more, by hand, with it in every field; it comes back as it was typed.
+        // Every form once more, by hand, with it in every field.
         for (const { name, who, path: where } of site.pages) {
             const forms = await who.opens(where) && await who.page.locator('main form').count();
             for (let n = 0; n < forms; n++) {
@@ -144,6 +144,26 @@ for (const evil of EVIL)
             }
         }
     });
+
+test('a form from elsewhere, or with a token of someone else, changes nothing', async () => {
+    const [student, other] = [await Student.signedUp(), await Student.signedUp()];
+    const token = async (who) => {
+        await who.opens('/sell/new');
+        return who.page.locator('main input[name=csrf]').first().inputValue();
+    };
+    const [own, foreign] = [await token(student), await token(other)];
+    const home = new URL(student.page.url()).origin;
+    const post = async (csrf, origin) => (await student.window.request.post('/sell/new', {
+        form: { csrf, title: 'Forged', description: '', price: '5' }, headers: { Origin: origin }, maxRedirects: 0,
+    })).status();
+    assert.equal(await post(own, 'https://example.org'), 403);
+    assert.equal(await post(own, 'null'), 403);
+    assert.equal(await post(foreign, home), 403);
+    assert.equal(await post('', home), 403);
+    await student.opens('/sell');
+    await student.reads('Nothing here');
+    assert.equal(await post(own, home), 303);
+});
 
 test('who signs in is led back into the shop, and nowhere else', async () => {
     for (const next of ['javascript:pwn()', '//example.org/', 'https://example.org/', '/\\\\example.org']) {
