@@ -411,7 +411,8 @@ check_origin(struct request *rq)
 	const char *origin = http_header(rq, "Origin");
 
 	if (rq->route->method == GET ||
-	    (rq->route->raw_max > 0 && !rq->route->form))
+	    (rq->route->raw_max > 0 && rq->route->access == ANYONE &&
+	     !rq->route->form))
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||

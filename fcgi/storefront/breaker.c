@@ -8,7 +8,8 @@
 
 #include "clock.h"
 
-#define SLOW 500   /* ms in vain; what is down says so sooner and costs little \
+#define SLOW                                                                   \
+	500	   /* ms in vain; what is down says so sooner and costs little \
 		    */
 #define CLOSED 500 /* ms */
 #define TRIAL 2500 /* ms, longer than a page waits */

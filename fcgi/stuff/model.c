@@ -41,6 +41,8 @@ static const struct field fields[] = {
 	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT, .flags = FIELD_OMIT),
 	FIELD(struct stuff, seller_rev, "sellerRev", FIELD_INT,
 	      .flags = FIELD_HIDDEN),
+	FIELD(struct stuff, picture, "picture", FIELD_TEXT,
+	      .flags = FIELD_OMIT),
 	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
 	{0},
 };
@@ -367,6 +369,17 @@ stuff_put_file(struct context *cx, void *rec, const void *arg)
 	TRY(files_check(cx, put->file_id));
 	s->file = put->file;
 	memcpy(s->file_id, put->file_id, ID_SIZE);
+	return NULL;
+}
+
+const struct fail *
+stuff_put_picture(struct context *cx, void *rec, const void *arg)
+{
+	const struct stuff_picture *put = arg;
+	struct stuff *s = rec;
+
+	TRY(stuff_may_put(cx, s, put->user));
+	s->picture = put->version;
 	return NULL;
 }
 

@@ -133,14 +133,15 @@ signs_up(const char *name)
 	return s;
 }
 
-/* Sends a file by the listing's form. */
+/* Sends a file by a form of the listing: its "file" or "picture". */
 static const struct answer *
-sends_file(struct student *s, const char *id, const char *name,
-	   const char *bytes)
+sends(struct student *s, const char *id, const char *what, const char *name,
+      const char *bytes)
 {
 	static const char *const multipart[] = {
 		"Content-Type: multipart/form-data; boundary=----b", NULL};
-	char *path = text("/sell/%s/file", id), *csrf = csrf_of(get(s, path));
+	char *path = text("/sell/%s/%s", id, what);
+	char *csrf = csrf_of(get(s, path));
 	char *body = text("------b\r\nContent-Disposition: form-data; "
 			  "name=\"csrf\"\r\n\r\n%s\r\n------b\r\n"
 			  "Content-Disposition: form-data; name=\"file\"; "
@@ -153,6 +154,13 @@ sends_file(struct student *s, const char *id, const char *name,
 	free(csrf);
 	free(path);
 	return a;
+}
+
+static const struct answer *
+sends_file(struct student *s, const char *id, const char *name,
+	   const char *bytes)
+{
+	return sends(s, id, "file", name, bytes);
 }
 
 static void
@@ -546,6 +554,68 @@ test_uploads(void)
 	student_free(other);
 }
 
+#define PNG "\x89PNG\r\n\x1a\n"
+
+static void
+test_pictures(void)
+{
+	static const char *const none[] = {"<svg onload=alert(1)>", "GIF89a",
+					   "PNG\r\n\x1a\n", "x", "RIFFxxxxWEB"};
+	static const char *const elsewhere[] = {"Origin: https://evil.example",
+						NULL};
+	struct student *s = signs_up("Ann"), *other = signs_up("Eve");
+	char id[ID_SIZE], order[ID_SIZE], *path, *listing, *large;
+	const struct answer *a;
+
+	lists(s, "Notes", "", id);
+	listing = text("/api/stuff/%s", id);
+	path = text("%s/picture", listing);
+	EXPECT(get(other, path), 404);
+	for (size_t i = 0; i < COUNT(none); i++) {
+		a = sends(s, id, "picture", "a.png", none[i]);
+		TAP_INT(a->status, 400);
+		HAS(a, "neither PNG, JPEG nor WebP");
+	}
+	TAP_STRING(answer_text(get(s, listing), "picture"), NULL);
+	large = malloc(300001);
+	memset(large, 'x', 300000);
+	large[300000] = '\0';
+	memcpy(large, PNG, 8);
+	a = sends(s, id, "picture", "a.png", large);
+	TAP_INT(a->status, 400);
+	HAS(a, "The file is too large");
+	large[262145] = '\0';
+	EXPECT(ask(s, "PUT", path, large, NULL), 413);
+	large[262144] = '\0';
+	EXPECT(ask(s, "PUT", path, large, NULL), 200);
+	free(large);
+
+	a = sends(s, id, "picture", "a.png", PNG "one");
+	TAP_INT(a->status, 303);
+	HAS(get(s, "/sell"), "/picture?v=");
+	a = get(other, path);
+	TAP_INT(a->status, 200);
+	TAP_STRING(a->body, PNG "one");
+	TAP_STRING(answer_header(a, "Content-Type"), "image/png");
+	TAP_STRING(answer_header(a, "X-Content-Type-Options"), "nosniff");
+	TAP_STRING(answer_header(a, "Content-Security-Policy"),
+		   "default-src 'none'; sandbox");
+	EXPECT(ask(other, "PUT", path, PNG "two", NULL), 403);
+	EXPECT(ask(s, "PUT", path, PNG "two", elsewhere), 403);
+	TAP_STRING(get(other, path)->body, PNG "one");
+
+	/* What is held can't change. */
+	sends_file(s, id, "a.txt", "a");
+	buys_at_last(other, id, order);
+	CU_ASSERT(gets(s, "/api/stuff/", id, "reserved"));
+	EXPECT(ask(s, "PUT", path, PNG "two", NULL), 409);
+	TAP_STRING(get(other, path)->body, PNG "one");
+	free(path);
+	free(listing);
+	student_free(s);
+	student_free(other);
+}
+
 /* --- forms that are not ours ---------------------------------------------- */
 
 static void
@@ -909,6 +979,7 @@ main(int argc, char **argv)
 		{"a declined card, a hold let go", test_declined},
 		{"selling", test_selling},
 		{"uploads", test_uploads},
+		{"pictures", test_pictures},
 		{"forms of others", test_forgery},
 		{"a sign-in in the middle of a form", test_resumed},
 		{"several tabs refresh", test_refresh},
