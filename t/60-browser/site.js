@@ -68,6 +68,7 @@ async function build(options = {}, text = '') {
         page('sell-locked', seller, `/sell/${held.id}`),
         page('upload', seller, `/sell/${bare.id}/file`),
         page('upload-again', seller, `/sell/${free.id}/file`),
+        page('picture', seller, `/sell/${free.id}/picture`),
         page('sales', seller, '/sell/sales'),
         page('sales-empty', fresh, '/sell/sales'),
         page('signup', visitor, '/signup'),

@@ -60,6 +60,29 @@ for (const js of [true, false]) {
         await seller.reads('Being checked out');
     });
 
+    test(`a picture takes the place of the drawn cover, ${how}`, async () => {
+        const seller = await Student.signedUp({ js });
+        const stuff = await seller.lists(`Watercolours ${how}`, 800);
+        const shown = () => seller.page.locator('.cover img').first().evaluate((image) => image.complete && image.naturalWidth);
+
+        await seller.opens(stuff.path);
+        assert.equal(await seller.page.locator('.cover img').count(), 0);
+        assert.equal(await seller.page.locator('.cover b').innerText(), 'WW');
+        const png = await seller.page.screenshot({ clip: { x: 0, y: 0, width: 160, height: 100 } });
+        await seller.opens('/sell');
+        await seller.follows(/^Picture/);
+        await seller.page.getByLabel('Picture').setInputFiles({ name: 'cover.png', mimeType: 'image/png', buffer: png });
+        await seller.presses('Upload');
+        await seller.page.waitForURL((url) => !url.pathname.endsWith('/picture'));
+        await seller.opens(stuff.path);
+        if (js) await eventually(async () => await shown() === 160, 'the picture is shown');
+        else assert.match(await seller.page.locator('.cover img').getAttribute('src'), /picture/);
+        await seller.opens(`/sell/${stuff.id}/picture`);
+        await seller.page.getByLabel('Picture').setInputFiles({ name: 'x.png', mimeType: 'image/png', buffer: Buffer.from('<svg onload="pwn()">') });
+        await seller.presses('Upload');
+        await seller.page.locator('.error:visible, [role=alert]:visible').first().waitFor();
+    });
+
     test(`an admin makes a coupon and bans a student, ${how}`, async () => {
         const admin = await Student.admin({ js });
         const rogue = await Student.signedUp({ js });
