@@ -338,6 +338,12 @@ view_act(struct view *v, struct call *c)
 }
 
 void
+view_act_all(struct view *v, struct call *calls[], size_t count)
+{
+	run_until(v, calls, count, VIEW_ACT_WAIT);
+}
+
+void
 view_missing(struct view *v, const char *text)
 {
 	json_object *list;

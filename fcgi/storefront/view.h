@@ -61,6 +61,7 @@ void view_run(struct view *v, struct call *calls[], size_t count);
  * NULL, or what it failed with. */
 const struct fail *view_need(struct view *v, struct call *c);
 const struct fail *view_act(struct view *v, struct call *c);
+void view_act_all(struct view *v, struct call *calls[], size_t count);
 
 /* Was it good?  If not, the page says that this part is missing. */
 bool view_has(struct view *v, const struct call *c);

@@ -63,6 +63,7 @@ struct stuff_search {
  * one part of a sitemap. */
 #define STUFF_MARK 1000
 #define STUFF_MARKS_MAX 49000
+/* Adds the ids to list; 503 while another request finds them. */
 const struct fail *stuff_marks(struct context *cx, json_object *list);
 
 /* Sold and removed listings only when status asks for them. */

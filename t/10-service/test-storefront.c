@@ -367,6 +367,7 @@ test_purchase(void)
 	path = text("/orders/%s/receipt", order);
 	shows_text(winner, path);
 	free(path);
+	HAS(get(winner, "/account/export"), "\"status\":\"captured\"");
 	shows_text(winner, "/orders");
 	shows_text(winner, "/library");
 	path = text("/download/%s", id);
