@@ -871,6 +871,16 @@ test_down(void)
 			stack_start("stuff", NULL);
 		CU_ASSERT(eventually(10000, is_whole, s));
 	}
+	/* The storefront itself: nginx has a page for that. */
+	stack_kill("storefront", "KILL");
+	a = get(s, "/");
+	TAP_INT(a->status, 503);
+	HAS(a, "<title>Back in a moment");
+	a = ask(s, "POST", "/signin", "a=1", as_form);
+	TAP_INT(a->status, 503);
+	HAS(a, "<title>Back in a moment");
+	TAP_INT(get(s, "/api/stuff")->status, 200);
+	stack_start("storefront", NULL);
 	free(path);
 	student_free(s);
 }
