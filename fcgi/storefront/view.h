@@ -10,9 +10,9 @@
 #include "template.h"
 
 /* From when a request came; parts that are late are left out of the page. */
-#define VIEW_REFRESH_WAIT 700 /* ms */
-#define VIEW_WAIT 1600	      /* ms, all of it */
-#define VIEW_ACT_WAIT 13000   /* ms for what changes something */
+#define VIEW_REFRESH_WAIT 1000 /* ms */
+#define VIEW_WAIT 1700	       /* ms, all of it */
+#define VIEW_ACT_WAIT 13000    /* ms for what changes something */
 
 /* A request's own. */
 struct view {

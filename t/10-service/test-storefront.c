@@ -745,6 +745,23 @@ open_tab(int i, void *arg)
 			 (int)strcspn(p, ";"), p);
 }
 
+/* How often auth was asked for new tokens. */
+static int
+refreshes(void)
+{
+	char path[4096], line[2048];
+	int n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/auth.log", stack("LOG_DIR"));
+	f = fopen(path, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, "\"path\":\"/api/users/refresh\"") != NULL;
+	fclose(f);
+	return n;
+}
+
 static void
 test_refresh(void)
 {
@@ -752,9 +769,12 @@ test_refresh(void)
 	char cookie[512];
 	const char *const params[] = {"REQUEST_METHOD=GET",
 				      "SCRIPT_NAME=/account", cookie, NULL};
+	int before;
 
 	browser_new(&reader);
+	before = refreshes();
 	together(TABS, open_tab, NULL);
+	TAP_INT(refreshes(), before + 1);
 	/* All have the same successor, so whichever comes last stays. */
 	for (int i = 1; i < TABS; i++)
 		TAP_STRING(refreshed[i], refreshed[0]);
@@ -968,6 +988,16 @@ test_rubbish(void)
 	student_free(s);
 }
 
+/* What the log may not hold: coupons, passwords, tokens. */
+static void
+test_log(void)
+{
+	try_log();
+	CU_ASSERT_FALSE(is_logged("storefront", "correct horse"));
+	CU_ASSERT_FALSE(is_logged("storefront", "__Secure-refresh"));
+	CU_ASSERT_FALSE(is_logged("storefront", "csrf"));
+}
+
 /* What the service says that lacks a template, or has a bad one. */
 static void
 test_starts(void)
@@ -998,9 +1028,15 @@ main(int argc, char **argv)
 		{"a service that is down or slow", test_down},
 		{"a service that answers rubbish", test_rubbish},
 		{"bad settings", test_starts},
+		{"no request is smuggled", try_smuggling},
+		{"no secret is in the log", test_log},
 		{0},
 	};
 
 	stack_up(NULL);
+	target = (struct target){.service = "storefront",
+				 .path = "/signout",
+				 .body = "{\"a\":1}",
+				 .status = 400};
 	return tap_run(argc, argv, tests);
 }
