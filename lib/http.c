@@ -272,7 +272,7 @@ reply_fail(struct request *rq, const struct fail *fail)
 {
 	const struct service *service = rq->cx->service;
 	struct arena *a = rq->cx->arena;
-	json_object *o = json_new_object(a), *list = json_object_new_array();
+	json_object *o, *list;
 
 	if (fail->retry_after > 0)
 		http_set_header(rq, "Retry-After", "%d", fail->retry_after);
@@ -281,6 +281,8 @@ reply_fail(struct request *rq, const struct fail *fail)
 	rq->writer = NULL;
 	if (service->show_fail != NULL && service->show_fail(rq, fail))
 		return;
+	o = json_new_object(a);
+	list = json_object_new_array();
 	for (const struct reason *r = fail->reasons; r != NULL; r = r->next) {
 		json_object *e = json_object_new_object();
 
@@ -413,7 +415,8 @@ check_origin(struct request *rq)
 	const char *origin = http_header(rq, "Origin");
 
 	if (rq->route->method == GET ||
-	    (rq->route->raw_max > 0 && !rq->route->form))
+	    (rq->route->raw_max > 0 && rq->route->access == ANYONE &&
+	     !rq->route->form))
 		return NULL;
 	if ((site != NULL && strcmp(site, "same-origin") != 0 &&
 	     strcmp(site, "none") != 0) ||

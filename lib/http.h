@@ -75,8 +75,9 @@ struct route {
 	size_t query_size;
 	bool body_optional; /* no body reads as all zeros */
 	enum stream stream;
-	/* Not 0: the body is anything of up to so many bytes, from anywhere
-	 * and of any type, handed over as it is in request.raw. */
+	/* Not 0: the body is anything of up to so many bytes and of any type,
+	 * handed over as it is in request.raw; from anywhere where access is
+	 * ANYONE. */
 	size_t raw_max;
 	/* That is what a form of one of our own pages sends: of the type
 	 * application/x-www-form-urlencoded, and not from elsewhere. */

@@ -124,6 +124,10 @@ ask alice GET /api/users/currentuser
 
 tell "The seller lists the notes of a lecture. Both students click BUY at the same instant."
 list_stuff "Notes on distributed systems $run" 1999
+ask alice GET "/?q=distributed+systems+$run"
+expect alice 200 "searching the shop"
+grep -qF "Notes on distributed systems $run" "$work/alice.body" || wrong "the shop's page lacks the listing"
+good "the shop shows it on its first page: $BASE_URL"
 buy alice &
 buy bob &
 wait

@@ -5,6 +5,7 @@
 #include "pages.h"
 
 #define EXPORT_PAGES 100 /* of each list */
+#define AT_ONCE 8	 /* calls */
 
 const struct fail *
 account_show(struct request *rq)
@@ -182,6 +183,35 @@ gather(struct view *v, const char *path, json_object *into)
 	return NULL;
 }
 
+/* The payments of these orders, some at once. */
+static void
+gather_payments(struct view *v, json_object *orders, json_object *into)
+{
+	size_t n = json_object_array_length(orders);
+
+	for (size_t i = 0; i < n; i += AT_ONCE) {
+		struct call calls[AT_ONCE], *list[AT_ONCE];
+		size_t count = n - i < AT_ONCE ? n - i : AT_ONCE;
+
+		for (size_t k = 0; k < count; k++) {
+			calls[k] = (struct call){
+				.what = "your payments",
+				.path = arena_printf(
+					v->a, "/api/payments/%s",
+					model_text(json_object_array_get_idx(
+							   orders, i + k),
+						   "id")),
+			};
+			list[k] = &calls[k];
+		}
+		view_act_all(v, list, count);
+		for (size_t k = 0; k < count; k++)
+			if (calls[k].good)
+				json_object_array_add(
+					into, json_object_get(calls[k].json));
+	}
+}
+
 const struct fail *
 account_export(struct request *rq)
 {
@@ -202,6 +232,7 @@ account_export(struct request *rq)
 			   arena_printf(v->a, "/api/stuff?seller=%s%s",
 					rq->user.id, status[i]),
 			   listings));
+	gather_payments(v, orders, model_array(c.json, "payments"));
 	http_set_header(rq, "Content-Disposition",
 			"attachment; filename=\"account.json\"");
 	return http_reply_text(rq, "application/json",

@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "breaker.h"
 #include "service.h"
 
 #define CONNECT_TIMEOUT 1000 /* ms */
@@ -318,17 +319,33 @@ run(struct exchange *list, size_t count, int64_t until)
 	}
 }
 
+/* Only reads are given up before they are tried. */
+static bool
+is_read(const struct call *c)
+{
+	return c->method == NULL && c->body == NULL;
+}
+
 void
 client_run(struct arena *a, const struct visitor *visitor, struct call *calls[],
 	   size_t count, int64_t until)
 {
 	struct exchange *list = arena_alloc(a, (count + 1) * sizeof(*list));
+	int64_t began = clock_monotonic();
+	size_t n = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		list[i] = (struct exchange){.arena = a, .call = calls[i]};
-		prepare(&list[i], visitor);
+		if (is_read(calls[i]) && !breaker_asks(calls[i]->path))
+			continue;
+		list[n] = (struct exchange){.arena = a, .call = calls[i]};
+		prepare(&list[n++], visitor);
 	}
-	run(list, count, until);
+	run(list, n, until);
+	for (size_t i = 0; i < n; i++)
+		if (is_read(list[i].call))
+			breaker_told(list[i].call->path,
+				     list[i].call->status != 0,
+				     (long)(clock_monotonic() - began));
 }
 
 void

@@ -5,19 +5,6 @@
 #include "flash.h"
 #include "pages.h"
 
-/* Where somebody goes on who came from a page that needed them signed in. */
-static const char *
-next_of(struct view *v)
-{
-	const char *next = v->typed ? form_get(v->typed, "next") : "";
-
-	if (*next == '\0')
-		next = form_get(&v->query, "next");
-	next = view_local_path(next);
-	/* Not back to a form's address that shows nothing. */
-	return strncmp(next, "/sign", 5) == 0 ? "/" : next;
-}
-
 static json_object *
 credentials_form(struct view *v, const char *action)
 {
@@ -27,7 +14,7 @@ credentials_form(struct view *v, const char *action)
 	model_field(v, form, "password", "");
 	json_put_text(json_member(form, "password", json_type_object), "value",
 		      "");
-	json_put_text(form, "next", next_of(v));
+	json_put_text(form, "next", view_next(v));
 	return form;
 }
 
@@ -38,7 +25,7 @@ entry_show_signup(struct request *rq)
 
 	TRY(view_get(rq, ANYONE, &v));
 	if (rq->signed_in && v->fail == NULL)
-		return view_go(v, next_of(v), NULL);
+		return view_go(v, view_next(v), NULL);
 	model_field(v, credentials_form(v, "/signup"), "name", "");
 	return view_page(v, "signup", "Sign up",
 			 "An account to buy and sell with.");
@@ -69,7 +56,7 @@ entry_show_signin(struct request *rq)
 
 	TRY(view_get(rq, ANYONE, &v));
 	if (rq->signed_in && v->fail == NULL)
-		return view_go(v, next_of(v), NULL);
+		return view_go(v, view_next(v), NULL);
 	/* That they are not signed in is why they are here. */
 	if (v->fail != NULL && v->fail->status == 401) {
 		v->fail = NULL;
@@ -97,7 +84,7 @@ static const struct fail *
 enter(struct view *v, const struct call *c, const char *done)
 {
 	struct form *kept = flash_kept(v);
-	const char *next = next_of(v);
+	const char *next = view_next(v);
 
 	view_signed_in(v, c);
 	return kept != NULL ? go_on(v, kept, next) : view_go(v, next, done);

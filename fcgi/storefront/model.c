@@ -221,6 +221,11 @@ model_card(struct view *v, json_object *stuff)
 		 format_time(v->a, json_text(stuff, "createdAt")));
 	model_state(v, card, stuff);
 	model_cover(v, card, id, title);
+	if (*model_text(stuff, "picture") != '\0')
+		json_put_text(json_member(card, "cover", json_type_object),
+			      "url",
+			      arena_printf(v->a, "/api/stuff/%s/picture?v=%s",
+					   id, model_text(stuff, "picture")));
 	model_file(v, card, stuff);
 	return card;
 }

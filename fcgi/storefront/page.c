@@ -19,6 +19,18 @@ view_local_path(const char *path)
 	return *path == '/' && template_link_good(path) ? path : "/";
 }
 
+const char *
+view_next(struct view *v)
+{
+	const char *next = v->typed ? form_get(v->typed, "next") : "";
+
+	if (*next == '\0')
+		next = form_get(&v->query, "next");
+	next = view_local_path(next);
+	/* Not back to a form's address that shows nothing. */
+	return strncmp(next, "/sign", 5) == 0 ? "/" : next;
+}
+
 static void
 put_user(struct view *v)
 {
@@ -32,35 +44,47 @@ put_user(struct view *v)
 		json_put_text(user, "email", rq->user.email);
 		model_flag(user, "admin", view_is_admin(rq));
 	}
-	if (strcmp(v->path, "/") == 0 || strncmp(v->path, "/sign", 5) == 0)
-		here = "%2F";
+	if (strncmp(v->path, "/sign", 5) == 0)
+		here = template_encode(v->a, view_next(v));
 	json_put_text(v->model, "signin_url",
 		      arena_printf(v->a, "/signin?next=%s", here));
 	json_put_text(v->model, "signup_url",
 		      arena_printf(v->a, "/signup?next=%s", here));
 }
 
+/* Says which part of the shop the page is in, for aria-current. */
 static void
 put_nav(struct view *v)
 {
 	static const struct {
-		const char *path, *name;
+		const char *path, *name, *tab;
 	} parts[] = {
-		{"/library", "library"},  {"/orders", "orders"},
-		{"/sell/sales", "sales"}, {"/sell", "sell"},
-		{"/account", "account"},  {"/admin", "admin"},
-		{"/help", "help"},
+		{"/library", "library", NULL},
+		{"/orders", "orders", NULL},
+		{"/sell/sales", "sales", NULL},
+		{"/sell", "sell", NULL},
+		{"/account/password", "account", "password"},
+		{"/account/sessions", "account", "sessions"},
+		{"/account/erase", "account", "erase"},
+		{"/account", "account", "profile"},
+		{"/admin/coupons", "admin", "coupons"},
+		{"/admin/users", "admin", "users"},
+		{"/admin/listings", "admin", "listings"},
+		{"/help", "help", NULL},
 	};
 	json_object *nav = model_object(v->model, "nav");
 
 	if (strcmp(v->path, "/") == 0)
 		model_flag(nav, "home", true);
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		if (strncmp(v->path, parts[i].path, strlen(parts[i].path)) ==
-		    0) {
-			model_flag(nav, parts[i].name, true);
-			break;
-		}
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		if (strncmp(v->path, parts[i].path, strlen(parts[i].path)) != 0)
+			continue;
+		model_flag(nav, parts[i].name, true);
+		if (parts[i].tab != NULL)
+			model_flag(model_object(v->model, "tab"), parts[i].tab,
+				   true);
+		break;
+	}
 }
 
 static void

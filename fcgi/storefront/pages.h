@@ -43,6 +43,8 @@ PAGE(sell_sales);
 /* upload.c */
 PAGE(upload_show);
 PAGE(upload_take);
+PAGE(upload_show_picture);
+PAGE(upload_take_picture);
 
 /* entry.c */
 PAGE(entry_show_signup);

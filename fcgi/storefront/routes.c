@@ -35,6 +35,8 @@ const struct route storefront_routes[] = {
 	FORM("/sell/:id/refund", sell_refund),
 	{GET, "/sell/:id/file", upload_show},
 	{POST, "/sell/:id/file", upload_take, .stream = UPLOAD},
+	{GET, "/sell/:id/picture", upload_show_picture},
+	{POST, "/sell/:id/picture", upload_take_picture, .stream = UPLOAD},
 
 	{GET, "/signup", entry_show_signup},
 	FORM("/signup", entry_sign_up),

@@ -30,6 +30,8 @@ own_card(struct view *v, json_object *stuff)
 			      arena_printf(v->a, "/sell/%s", id));
 		json_put_text(card, "upload_url",
 			      arena_printf(v->a, "/sell/%s/file", id));
+		json_put_text(card, "picture_url",
+			      arena_printf(v->a, "/sell/%s/picture", id));
 		json_put_text(card, "remove_action",
 			      arena_printf(v->a, "/sell/%s/remove", id));
 	}
@@ -198,6 +200,8 @@ sell_edit(struct request *rq)
 	json_put_text(v->model, "version", version);
 	json_put_text(v->model, "upload_url",
 		      arena_printf(v->a, "/sell/%s/file", id));
+	json_put_text(v->model, "picture_url",
+		      arena_printf(v->a, "/sell/%s/picture", id));
 	json_put_text(v->model, "remove_action",
 		      arena_printf(v->a, "/sell/%s/remove", id));
 	if (model_is(c.json, "status", "reserved"))

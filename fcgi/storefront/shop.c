@@ -289,6 +289,21 @@ put_product(struct view *v, json_object *stuff, const char *description,
 			      : "https://schema.org/OutOfStock");
 }
 
+/* For who shares it; a drawn cover is no picture. */
+static void
+put_image(struct view *v, json_object *cover)
+{
+	const char *url = model_text(cover, "url");
+
+	if (*url == '\0')
+		return;
+	url = view_absolute(v, url);
+	json_put_text(json_member(v->model, "og", json_type_object), "image",
+		      url);
+	json_put_text(json_member(v->model, "ld", json_type_object), "image",
+		      url);
+}
+
 static const struct fail *
 show_listing(struct view *v, json_object *stuff, const char *path)
 {
@@ -323,6 +338,7 @@ show_listing(struct view *v, json_object *stuff, const char *path)
 	if (!model_is(stuff, "status", "removed")) {
 		put_og(v, "product", title, excerpt, url);
 		put_product(v, stuff, excerpt, url);
+		put_image(v, json_member(listing, "cover", json_type_object));
 	}
 	return view_page(v, "listing", title, excerpt);
 }

@@ -11,6 +11,7 @@
 #define LINE_MAX_ 2048
 #define LINES_MAX 16 /* of a part's head */
 #define MARGIN (BOUNDARY_MAX + 8)
+#define PICTURE_MAX 262144 /* bytes, by the API */
 
 /*
  * A body of multipart/form-data (RFC 7578) as our form sends it: csrf, then the
@@ -241,8 +242,31 @@ field_fail(struct view *v, const char *msg)
 	return fail_field(v->a, NULL, "file", msg);
 }
 
-const struct fail *
-upload_show(struct request *rq)
+/* What of a listing is sent. */
+struct kind_of_upload {
+	const char *name; /* in addresses */
+	int64_t max;
+	const char *title, *about;
+};
+
+static struct kind_of_upload
+the_file(void)
+{
+	return (struct kind_of_upload){"file", pages_file_max,
+				       "The file for sale",
+				       "Add what is sold: any file will do."};
+}
+
+static struct kind_of_upload
+the_picture(void)
+{
+	return (struct kind_of_upload){
+		"picture", PICTURE_MAX, "A picture for the cover",
+		"A PNG, JPEG or WebP picture that shows what it is."};
+}
+
+static const struct fail *
+show(struct request *rq, struct kind_of_upload kind)
 {
 	struct call c = {.what = "your listing"};
 	json_object *form, *card;
@@ -255,21 +279,34 @@ upload_show(struct request *rq)
 		return fail_forbidden(v->a, "It is not yours to change");
 	card = model_card(v, c.json);
 	json_put(v->model, "listing", card);
-	model_file(v, v->model, c.json);
+	model_flag(v->model, "picture", strcmp(kind.name, "picture") == 0);
+	if (strcmp(kind.name, "file") == 0)
+		model_file(v, v->model, c.json);
 	json_put_text(v->model, "edit_url",
 		      arena_printf(v->a, "/sell/%s", rq->params[0]));
-	json_put_text(v->model, "max_size", format_size(v->a, pages_file_max));
+	json_put_text(v->model, "max_size", format_size(v->a, kind.max));
 	json_put_text(v->model, "max_bytes",
-		      arena_printf(v->a, "%lld", (long long)pages_file_max));
-	form = model_form(v,
-			  arena_printf(v->a, "/sell/%s/file", rq->params[0]));
+		      arena_printf(v->a, "%lld", (long long)kind.max));
+	form = model_form(v, arena_printf(v->a, "/sell/%s/%s", rq->params[0],
+					  kind.name));
 	model_field(v, form, "file", "");
-	return view_page(v, "upload", "The file for sale",
-			 "Add what is sold: any file will do.");
+	return view_page(v, "upload", kind.title, kind.about);
+}
+
+const struct fail *
+upload_show(struct request *rq)
+{
+	return show(rq, the_file());
+}
+
+const struct fail *
+upload_show_picture(struct request *rq)
+{
+	return show(rq, the_picture());
 }
 
 static const struct fail *
-send(struct view *v, struct body *b)
+send(struct view *v, struct body *b, struct kind_of_upload kind)
 {
 	struct call c = {.what = "your listing", .method = "PUT"};
 	struct part file;
@@ -279,10 +316,11 @@ send(struct view *v, struct body *b)
 	TRY(take_form(v, b, &file));
 	if (b->left == 0)
 		return field_fail(v, "Please choose a file that is not empty");
-	if (b->left > pages_file_max)
+	if (b->left > kind.max)
 		return field_fail(v, "The file is too large");
 	name = disposition_safe(v->a, file.filename);
-	c.path = arena_printf(v->a, "/api/stuff/%s/file", v->rq->params[0]);
+	c.path = arena_printf(v->a, "/api/stuff/%s/%s", v->rq->params[0],
+			      kind.name);
 	client_send(v->a, &v->visitor, &c, disposition_type(v->a, file.type),
 		    disposition_write(v->a, name), b->left, hand_on, b);
 	if (b->fail != NULL)
@@ -292,17 +330,29 @@ send(struct view *v, struct body *b)
 	return c.good ? NULL : client_fail(v->a, &c);
 }
 
-const struct fail *
-upload_take(struct request *rq)
+static const struct fail *
+take_upload(struct request *rq, struct kind_of_upload kind,
+	    http_handler show_again, const char *done)
 {
 	struct body *b = arena_alloc(rq->cx->arena, sizeof(*b));
 	const struct fail *fail;
 	struct view *v;
 
 	TRY(view_get(rq, SIGNED_IN, &v));
-	fail = send(v, b);
+	fail = send(v, b, kind);
 	if (fail != NULL)
-		return view_again(v, upload_show, fail);
-	return view_go(v, arena_printf(v->a, "/sell/%s", rq->params[0]),
-		       "uploaded");
+		return view_again(v, show_again, fail);
+	return view_go(v, arena_printf(v->a, "/sell/%s", rq->params[0]), done);
+}
+
+const struct fail *
+upload_take(struct request *rq)
+{
+	return take_upload(rq, the_file(), upload_show, "uploaded");
+}
+
+const struct fail *
+upload_take_picture(struct request *rq)
+{
+	return take_upload(rq, the_picture(), upload_show_picture, "saved");
 }

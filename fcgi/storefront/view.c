@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "flash.h"
+#include "refresh.h"
 
 #define LOOK_EVERY 1000 /* ms, at whether a template was changed */
 #define NEARLY_OVER 10	/* s before its end that a token is refreshed */
@@ -199,14 +200,13 @@ refresh(struct view *v)
 	struct call c = {.method = "POST",
 			 .path = "/api/users/refresh",
 			 .what = "your sign-in"};
-	struct call *list[] = {&c};
 	bool fresh =
 		v->rq->signed_in && clock_now() / 1000 + NEARLY_OVER <
 					    v->rq->user.issued + TOKEN_LIFE;
 
 	if (fresh || v->visitor.refresh == NULL)
 		return;
-	run_until(v, list, 1, VIEW_REFRESH_WAIT);
+	refresh_run(v->a, &v->visitor, &c, v->rq->began + VIEW_REFRESH_WAIT);
 	if (c.good)
 		view_signed_in(v, &c);
 	else if (c.status == 0 || c.status >= 500)
@@ -335,6 +335,12 @@ view_act(struct view *v, struct call *c)
 {
 	run_until(v, &c, 1, VIEW_ACT_WAIT);
 	return c->good ? NULL : client_fail(v->a, c);
+}
+
+void
+view_act_all(struct view *v, struct call *calls[], size_t count)
+{
+	run_until(v, calls, count, VIEW_ACT_WAIT);
 }
 
 void

@@ -10,9 +10,9 @@
 #include "template.h"
 
 /* From when a request came; parts that are late are left out of the page. */
-#define VIEW_REFRESH_WAIT 700 /* ms */
-#define VIEW_WAIT 1600	      /* ms, all of it */
-#define VIEW_ACT_WAIT 13000   /* ms for what changes something */
+#define VIEW_REFRESH_WAIT 1000 /* ms */
+#define VIEW_WAIT 1700	       /* ms, all of it */
+#define VIEW_ACT_WAIT 13000    /* ms for what changes something */
 
 /* A request's own. */
 struct view {
@@ -61,6 +61,7 @@ void view_run(struct view *v, struct call *calls[], size_t count);
  * NULL, or what it failed with. */
 const struct fail *view_need(struct view *v, struct call *c);
 const struct fail *view_act(struct view *v, struct call *c);
+void view_act_all(struct view *v, struct call *calls[], size_t count);
 
 /* Was it good?  If not, the page says that this part is missing. */
 bool view_has(struct view *v, const struct call *c);
@@ -92,6 +93,9 @@ void view_signed_in(struct view *v, const struct call *c);
 
 /* "https://ticketing.dev" before a path. */
 const char *view_absolute(struct view *v, const char *path);
+
+/* Where somebody goes on who signs in or up: the page that they came from. */
+const char *view_next(struct view *v);
 
 /* A path of this site that somebody handed in, or "/". */
 const char *view_local_path(const char *path);

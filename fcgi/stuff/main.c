@@ -4,13 +4,14 @@
 
 #include "model.h"
 #include "openapi.h"
+#include "pictures.h"
 
 int
 main(int argc, char **argv)
 {
-	static const struct kind *const kinds[] = {&stuff_kind, &files_kind,
-						   &files_chunks_kind,
-						   &files_uploads_kind, NULL};
+	static const struct kind *const kinds[] = {
+		&stuff_kind,	     &files_kind,   &files_chunks_kind,
+		&files_uploads_kind, &picture_kind, NULL};
 	static struct task *const tasks[] = {&files_sweep, NULL};
 	static struct service stuff = {
 		.name = "stuff",

@@ -3,12 +3,15 @@
 #include "model.h"
 
 #include <mongoc/mongoc.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "failpoint.h"
 #include "standing.h"
 
-#define BATCH 100 /* of a seller's listings at once */
+#define BATCH 100	  /* of a seller's listings at once */
+#define MARKS_LIFE 600000 /* ms */
 
 const struct field stuff_file_fields[] = {
 	FIELD(struct file, name, "name", FIELD_TEXT),
@@ -41,6 +44,8 @@ const struct field stuff_fields[] = {
 	FIELD(struct stuff, hidden, "hidden", FIELD_TEXT, .flags = FIELD_OMIT),
 	FIELD(struct stuff, seller_rev, "sellerRev", FIELD_INT,
 	      .flags = FIELD_HIDDEN),
+	FIELD(struct stuff, picture, "picture", FIELD_TEXT,
+	      .flags = FIELD_OMIT),
 	FIELD(struct stuff, created_at, "createdAt", FIELD_TIME),
 	{0},
 };
@@ -280,18 +285,54 @@ next_mark(struct context *cx, char id[ID_SIZE])
 	return NULL;
 }
 
-const struct fail *
-stuff_marks(struct context *cx, json_object *list)
+/* Counting through all listings is not for everybody who asks: what was found
+ * is gone on from, and for a while not found again. */
+static struct {
+	pthread_mutex_t lock; /* guards these */
+	char (*ids)[ID_SIZE];
+	size_t count;
+	int64_t since; /* when they were found, on the monotonic clock */
+} marks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static const struct fail *
+find_marks(struct context *cx)
 {
 	char id[ID_SIZE] = "";
 
-	for (int i = 0; i < STUFF_MARKS_MAX; i++) {
+	if (marks.ids == NULL)
+		marks.ids = calloc(STUFF_MARKS_MAX, sizeof(*marks.ids));
+	if (marks.ids == NULL)
+		return fail_unknown(cx->arena, "no memory for marks");
+	if (marks.count == 0 || clock_monotonic() - marks.since > MARKS_LIFE) {
+		marks.count = 0;
+		marks.since = clock_monotonic();
+	}
+	while (marks.count < STUFF_MARKS_MAX) {
+		if (marks.count > 0)
+			memcpy(id, marks.ids[marks.count - 1], ID_SIZE);
 		TRY(next_mark(cx, id));
 		if (*id == '\0')
 			break;
-		json_object_array_add(list, json_object_new_string(id));
+		memcpy(marks.ids[marks.count++], id, ID_SIZE);
 	}
 	return NULL;
+}
+
+const struct fail *
+stuff_marks(struct context *cx, json_object *list)
+{
+	const struct fail *fail;
+
+	if (pthread_mutex_trylock(&marks.lock) != 0)
+		return fail_unavailable(cx->arena,
+					"Service unavailable, please try again",
+					"marks are being found");
+	fail = find_marks(cx);
+	for (size_t i = 0; fail == NULL && i < marks.count; i++)
+		json_object_array_add(list,
+				      json_object_new_string(marks.ids[i]));
+	pthread_mutex_unlock(&marks.lock);
+	return fail;
 }
 
 /* Only what nobody holds or bought may change. */
@@ -367,6 +408,17 @@ stuff_put_file(struct context *cx, void *rec, const void *arg)
 	TRY(files_check(cx, put->file_id));
 	s->file = put->file;
 	memcpy(s->file_id, put->file_id, ID_SIZE);
+	return NULL;
+}
+
+const struct fail *
+stuff_put_picture(struct context *cx, void *rec, const void *arg)
+{
+	const struct stuff_picture *put = arg;
+	struct stuff *s = rec;
+
+	TRY(stuff_may_put(cx, s, put->user));
+	s->picture = put->version;
 	return NULL;
 }
 

@@ -27,6 +27,7 @@ struct stuff {
 	const char *status;
 	struct file file;	/* what is sold */
 	char file_id[ID_SIZE];	/* where it is */
+	const char *picture;	/* the version of its cover's; NULL: none */
 	char buyer_id[ID_SIZE]; /* who may have it, while it is sold */
 	/* Its seller's state, banned or erased, while it is unsold: nobody but
 	 * admins finds it, nobody can buy it.  And what that is known from:
@@ -63,6 +64,7 @@ struct stuff_search {
  * one part of a sitemap. */
 #define STUFF_MARK 1000
 #define STUFF_MARKS_MAX 49000
+/* Adds the ids to list; 503 while another request finds them. */
 const struct fail *stuff_marks(struct context *cx, json_object *list);
 
 /* Sold and removed listings only when status asks for them. */
@@ -90,6 +92,12 @@ struct stuff_put {
 	const struct user *user;
 };
 
+/* A new picture: its version, and who gives it. */
+struct stuff_picture {
+	const char *version;
+	const struct user *user;
+};
+
 /* Could this user give it a (new) file now?  So that nobody sends one in vain:
  * stuff_put_file() asks again. */
 const struct fail *stuff_may_put(struct context *cx, const struct stuff *s,
@@ -109,11 +117,13 @@ const struct fail *stuff_follow_seller(struct context *cx, void *none,
 
 /* store_decide functions; see store_change().  The first takes a struct
  * stuff_edit, the second the struct user who asks, the third a struct
- * stuff_put, the others the event. */
+ * stuff_put, the fourth a struct stuff_picture, the others the event. */
 const struct fail *stuff_edit(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_remove(struct context *cx, void *rec, const void *arg);
 const struct fail *stuff_put_file(struct context *cx, void *rec,
 				  const void *arg);
+const struct fail *stuff_put_picture(struct context *cx, void *rec,
+				     const void *arg);
 const struct fail *stuff_reserve(struct context *cx, void *rec,
 				 const void *arg);
 const struct fail *stuff_release(struct context *cx, void *rec,

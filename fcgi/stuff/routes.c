@@ -6,6 +6,7 @@
 #include "disposition.h"
 #include "failpoint.h"
 #include "model.h"
+#include "pictures.h"
 #include "standing.h"
 
 #define PRICE_MIN 50 /* cents: the gateway charges no less */
@@ -89,6 +90,8 @@ static const struct fail *take_off(struct request *rq);
 static const struct fail *put_file(struct request *rq);
 static const struct fail *get_file(struct request *rq);
 static const struct fail *make_link(struct request *rq);
+static const struct fail *put_picture(struct request *rq);
+static const struct fail *get_picture(struct request *rq);
 
 #define BODY(fields) .body = fields, .body_size = sizeof(struct stuff_body)
 
@@ -124,6 +127,12 @@ const struct route stuff_routes[] = {
 	{POST, "/api/stuff/:id/file/link", make_link, SIGNED_IN,
 	 .answers = {"Make a link to the file that needs no session", 201,
 		     link_fields}},
+	{PUT, "/api/stuff/:id/picture", put_picture, SIGNED_IN,
+	 .raw_max = PICTURE_MAX,
+	 .answers = {"Put a picture on one's listing", 200, stuff_fields,
+		     .also = {409}}},
+	{GET, "/api/stuff/:id/picture", get_picture, ANYONE, .stream = DOWNLOAD,
+	 .answers = {"A listing's picture", 200, .type = "image/*"}},
 	{0},
 };
 
@@ -188,22 +197,29 @@ create(struct request *rq)
 	return http_reply_record(rq, 201, stuff_kind.fields, &stuff);
 }
 
+/* What is removed is there for its seller and admins alone. */
+static const struct fail *
+get_visible(struct request *rq, struct stuff *ret)
+{
+	bool own;
+
+	TRY(store_get(rq->cx, &stuff_kind, rq->params[0], ret));
+	own = rq->signed_in && strcmp(rq->user.id, ret->user_id) == 0;
+	if (own || is_admin(rq) ||
+	    (strcmp(ret->status, STUFF_REMOVED) != 0 && ret->hidden == NULL))
+		return NULL;
+	/* What search engines know may be gone for good. */
+	if (strcmp(ret->status, STUFF_REMOVED) == 0)
+		http_set_header(rq, "Stuff-Status", STUFF_REMOVED);
+	return fail_not_found(rq->cx->arena);
+}
+
 static const struct fail *
 show(struct request *rq)
 {
 	struct stuff stuff;
 
-	TRY(store_get(rq->cx, &stuff_kind, rq->params[0], &stuff));
-	/* What is removed is there for its seller and admins alone. */
-	if ((strcmp(stuff.status, STUFF_REMOVED) == 0 ||
-	     stuff.hidden != NULL) &&
-	    !is_admin(rq) &&
-	    !(rq->signed_in && strcmp(rq->user.id, stuff.user_id) == 0)) {
-		/* What search engines know may be gone for good. */
-		if (strcmp(stuff.status, STUFF_REMOVED) == 0)
-			http_set_header(rq, "Stuff-Status", STUFF_REMOVED);
-		return fail_not_found(rq->cx->arena);
-	}
+	TRY(get_visible(rq, &stuff));
 	return http_reply_record(rq, 200, stuff_kind.fields, &stuff);
 }
 
@@ -379,4 +395,30 @@ make_link(struct request *rq)
 	json_put_text(o, "expiresAt",
 		      clock_format(cx->arena, link.expires * 1000));
 	return http_reply(rq, 201, o);
+}
+
+static const struct fail *
+put_picture(struct request *rq)
+{
+	struct stuff_picture put = {.user = &rq->user};
+	struct stuff stuff;
+
+	TRY(store_get(rq->cx, &stuff_kind, rq->params[0], &stuff));
+	TRY(stuff_may_put(rq->cx, &stuff, &rq->user));
+	TRY(picture_put(rq->cx, stuff.head.id, rq->raw, rq->raw_len,
+			&put.version));
+	TRY(store_change(rq->cx, &stuff_kind, stuff.head.id, stuff_put_picture,
+			 &put, &stuff));
+	return http_reply_record(rq, 200, stuff_kind.fields, &stuff);
+}
+
+static const struct fail *
+get_picture(struct request *rq)
+{
+	struct stuff stuff;
+
+	TRY(get_visible(rq, &stuff));
+	if (stuff.picture == NULL)
+		return fail_not_found(rq->cx->arena);
+	return picture_send(rq, stuff.head.id);
 }

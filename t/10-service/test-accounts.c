@@ -92,8 +92,8 @@ test_cookies(void)
 			  58) == 0);
 	a = me(&b, "POST", "/api/users/signout", NULL);
 	EXPECT(a, 200);
-	CU_ASSERT_PTR_NOT_NULL(strstr(a->headers,
-				      "__Secure-refresh=; Path=/; Max-Age=0;"));
+	CU_ASSERT_PTR_NOT_NULL(
+		strstr(a->headers, "__Secure-refresh=; Path=/; Max-Age=0;"));
 	CU_ASSERT_PTR_NOT_NULL(
 		strstr(a->headers, "__Host-session=; Path=/; Max-Age=0;"));
 }
@@ -613,6 +613,30 @@ test_same_time(void)
 	CU_ASSERT(ratio > 0.4 && ratio < 2.5);
 }
 
+/* Anyone may know the name that a seller goes by, and nothing else. */
+static void
+test_names(void)
+{
+	const struct answer *a;
+	struct browser b;
+	char path[64];
+
+	browser_new(&b);
+	EXPECT(me(&b, "PUT", "/api/users/me", "{\"name\":\"Ann <b>\"}"), 200);
+	snprintf(path, sizeof(path), "/api/users/%s", b.id);
+	a = fcgi_call("auth", "GET", path, NULL, NULL);
+	EXPECT(a, 200);
+	TAP_STRING(names_of(a), "id name");
+	TAP_STRING(answer_text(a, "name"), "Ann <b>");
+	EXPECT(fcgi_call("auth", "GET", "/api/users/0123456789abcdef01234567",
+			 NULL, NULL),
+	       404);
+	EXPECT(me(&b, "DELETE", "/api/users/me",
+		  "{\"password\":\"" BROWSER_PASSWORD "\"}"),
+	       204);
+	EXPECT(fcgi_call("auth", "GET", path, NULL, NULL), 404);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -620,6 +644,7 @@ main(int argc, char **argv)
 		{"refresh tokens are rotated, and stored as hashes",
 		 test_refresh},
 		{"cookies", test_cookies},
+		{"names", test_names},
 		{"a spent token that comes back ends its session", test_reuse},
 		{"who guesses ends nobody's session", test_guesses},
 		{"sessions expire", test_expiry},

@@ -133,14 +133,15 @@ signs_up(const char *name)
 	return s;
 }
 
-/* Sends a file by the listing's form. */
+/* Sends a file by a form of the listing: its "file" or "picture". */
 static const struct answer *
-sends_file(struct student *s, const char *id, const char *name,
-	   const char *bytes)
+sends(struct student *s, const char *id, const char *what, const char *name,
+      const char *bytes)
 {
 	static const char *const multipart[] = {
 		"Content-Type: multipart/form-data; boundary=----b", NULL};
-	char *path = text("/sell/%s/file", id), *csrf = csrf_of(get(s, path));
+	char *path = text("/sell/%s/%s", id, what);
+	char *csrf = csrf_of(get(s, path));
 	char *body = text("------b\r\nContent-Disposition: form-data; "
 			  "name=\"csrf\"\r\n\r\n%s\r\n------b\r\n"
 			  "Content-Disposition: form-data; name=\"file\"; "
@@ -153,6 +154,13 @@ sends_file(struct student *s, const char *id, const char *name,
 	free(csrf);
 	free(path);
 	return a;
+}
+
+static const struct answer *
+sends_file(struct student *s, const char *id, const char *name,
+	   const char *bytes)
+{
+	return sends(s, id, "file", name, bytes);
 }
 
 static void
@@ -190,6 +198,16 @@ buys_at_last(struct student *s, const char *id, char order[ID_SIZE])
 		usleep(50000);
 	}
 	id_of(a, "/checkout/", order);
+}
+
+/* Polls until the listing or order has that status. */
+static bool
+gets(struct student *s, const char *prefix, const char *id, const char *status)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s%s", prefix, id);
+	return becomes(s, path, "status", status);
 }
 
 /* --- what everyone sees --------------------------------------------------- */
@@ -322,8 +340,7 @@ test_purchase(void)
 	HAS(a, HELD);
 	CU_ASSERT(atoi(answer_header(a, "Retry-After")) > 0);
 	HAS(a, HARMLESS);
-	CU_ASSERT(becomes(loser, text("/api/stuff/%s", id), "status",
-			  "reserved"));
+	CU_ASSERT(gets(loser, "/api/stuff/", id, "reserved"));
 	a = get(loser, path);
 	HAS(a, "schema.org/Reserved");
 	HAS(a, "<time datetime=");
@@ -343,14 +360,14 @@ test_purchase(void)
 	HAS(follow(winner, a), "Thank you!");
 	free(path);
 	path = text("/orders/%s", order);
-	CU_ASSERT(becomes(winner, text("/api/orders/%s", order), "status",
-			  "complete"));
+	CU_ASSERT(gets(winner, "/api/orders/", order, "complete"));
 	shows_text(winner, path);
 	PAGE(get(loser, path), 403, "Not for you");
 	free(path);
 	path = text("/orders/%s/receipt", order);
 	shows_text(winner, path);
 	free(path);
+	HAS(get(winner, "/account/export"), "\"status\":\"captured\"");
 	shows_text(winner, "/orders");
 	shows_text(winner, "/library");
 	path = text("/download/%s", id);
@@ -370,7 +387,7 @@ static void
 test_declined(void)
 {
 	struct student *seller = signs_up("Ann"), *buyer = signs_up("Bob");
-	char id[ID_SIZE], order[ID_SIZE], *path;
+	char id[ID_SIZE], order[ID_SIZE], *path, *cancel;
 	const struct answer *a;
 
 	lists(seller, "Notes", "", id);
@@ -381,8 +398,7 @@ test_declined(void)
 		 "action=pay&coupon=&method=pm_card_chargeCustomerFail");
 	TAP_INT(a->status, 402);
 	/* The hold is over with that; somebody else may buy it. */
-	CU_ASSERT(becomes(buyer, text("/api/stuff/%s", id), "status",
-			  "available"));
+	CU_ASSERT(gets(buyer, "/api/stuff/", id, "available"));
 	a = get(buyer, path);
 	TAP_INT(a->status, 303);
 	free(path);
@@ -392,9 +408,11 @@ test_declined(void)
 	/* Let go by the buyer. */
 	buys_at_last(buyer, id, order);
 	path = text("/checkout/%s", order);
-	a = post(buyer, path, text("/checkout/%s/cancel", order), "a=1");
+	cancel = text("/checkout/%s/cancel", order);
+	a = post(buyer, path, cancel, "a=1");
 	HAS(follow(buyer, a), "You were not charged");
 	free(path);
+	free(cancel);
 	student_free(seller);
 	student_free(buyer);
 }
@@ -537,6 +555,68 @@ test_uploads(void)
 	student_free(other);
 }
 
+#define PNG "\x89PNG\r\n\x1a\n"
+
+static void
+test_pictures(void)
+{
+	static const char *const none[] = {"<svg onload=alert(1)>", "GIF89a",
+					   "PNG\r\n\x1a\n", "x", "RIFFxxxxWEB"};
+	static const char *const elsewhere[] = {"Origin: https://evil.example",
+						NULL};
+	struct student *s = signs_up("Ann"), *other = signs_up("Eve");
+	char id[ID_SIZE], order[ID_SIZE], *path, *listing, *large;
+	const struct answer *a;
+
+	lists(s, "Notes", "", id);
+	listing = text("/api/stuff/%s", id);
+	path = text("%s/picture", listing);
+	EXPECT(get(other, path), 404);
+	for (size_t i = 0; i < COUNT(none); i++) {
+		a = sends(s, id, "picture", "a.png", none[i]);
+		TAP_INT(a->status, 400);
+		HAS(a, "neither PNG, JPEG nor WebP");
+	}
+	TAP_STRING(answer_text(get(s, listing), "picture"), NULL);
+	large = malloc(300001);
+	memset(large, 'x', 300000);
+	large[300000] = '\0';
+	memcpy(large, PNG, 8);
+	a = sends(s, id, "picture", "a.png", large);
+	TAP_INT(a->status, 400);
+	HAS(a, "The file is too large");
+	large[262145] = '\0';
+	EXPECT(ask(s, "PUT", path, large, NULL), 413);
+	large[262144] = '\0';
+	EXPECT(ask(s, "PUT", path, large, NULL), 200);
+	free(large);
+
+	a = sends(s, id, "picture", "a.png", PNG "one");
+	TAP_INT(a->status, 303);
+	HAS(get(s, "/sell"), "/picture?v=");
+	a = get(other, path);
+	TAP_INT(a->status, 200);
+	TAP_STRING(a->body, PNG "one");
+	TAP_STRING(answer_header(a, "Content-Type"), "image/png");
+	TAP_STRING(answer_header(a, "X-Content-Type-Options"), "nosniff");
+	TAP_STRING(answer_header(a, "Content-Security-Policy"),
+		   "default-src 'none'; sandbox");
+	EXPECT(ask(other, "PUT", path, PNG "two", NULL), 403);
+	EXPECT(ask(s, "PUT", path, PNG "two", elsewhere), 403);
+	TAP_STRING(get(other, path)->body, PNG "one");
+
+	/* What is held can't change. */
+	sends_file(s, id, "a.txt", "a");
+	buys_at_last(other, id, order);
+	CU_ASSERT(gets(s, "/api/stuff/", id, "reserved"));
+	EXPECT(ask(s, "PUT", path, PNG "two", NULL), 409);
+	TAP_STRING(get(other, path)->body, PNG "one");
+	free(path);
+	free(listing);
+	student_free(s);
+	student_free(other);
+}
+
 /* --- forms that are not ours ---------------------------------------------- */
 
 static void
@@ -665,6 +745,23 @@ open_tab(int i, void *arg)
 			 (int)strcspn(p, ";"), p);
 }
 
+/* How often auth was asked for new tokens. */
+static int
+refreshes(void)
+{
+	char path[4096], line[2048];
+	int n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/auth.log", stack("LOG_DIR"));
+	f = fopen(path, "r");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n += strstr(line, "\"path\":\"/api/users/refresh\"") != NULL;
+	fclose(f);
+	return n;
+}
+
 static void
 test_refresh(void)
 {
@@ -672,9 +769,12 @@ test_refresh(void)
 	char cookie[512];
 	const char *const params[] = {"REQUEST_METHOD=GET",
 				      "SCRIPT_NAME=/account", cookie, NULL};
+	int before;
 
 	browser_new(&reader);
+	before = refreshes();
 	together(TABS, open_tab, NULL);
+	TAP_INT(refreshes(), before + 1);
 	/* All have the same successor, so whichever comes last stays. */
 	for (int i = 1; i < TABS; i++)
 		TAP_STRING(refreshed[i], refreshed[0]);
@@ -743,6 +843,14 @@ test_account(void)
 
 #define QUICKLY(a) CU_ASSERT((a)->ms < LATE)
 
+/* Is nothing missing on the page any more?  A service that was slow is asked
+ * again after a while. */
+static bool
+is_whole(void *arg)
+{
+	return !has(get(arg, "/"), MISSING);
+}
+
 static void
 test_down(void)
 {
@@ -781,8 +889,18 @@ test_down(void)
 			stack_kill("stuff", "CONT");
 		else
 			stack_start("stuff", NULL);
+		CU_ASSERT(eventually(10000, is_whole, s));
 	}
-	HAS_NOT(get(s, "/"), MISSING);
+	/* The storefront itself: nginx has a page for that. */
+	stack_kill("storefront", "KILL");
+	a = get(s, "/");
+	TAP_INT(a->status, 503);
+	HAS(a, "<title>Back in a moment");
+	a = ask(s, "POST", "/signin", "a=1", as_form);
+	TAP_INT(a->status, 503);
+	HAS(a, "<title>Back in a moment");
+	TAP_INT(get(s, "/api/stuff")->status, 200);
+	stack_start("storefront", NULL);
 	free(path);
 	student_free(s);
 }
@@ -797,8 +915,7 @@ static const char *const rubbish[] = {
 	"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n[{\"title\":null}]",
 	"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n[",
 	"HTTP/1.1 204 No Content\r\n\r\n",
-	"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\n"
-	"Content-Length: 0\r\n\r\n",
+	"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
 	"HTTP/1.1 500 Oh\r\nContent-Length: 4\r\n\r\noops",
 	"HTTP/1.1 400 Oh\r\nContent-Length: 13\r\n\r\n{\"errors\":{}}",
 	"",
@@ -871,6 +988,16 @@ test_rubbish(void)
 	student_free(s);
 }
 
+/* What the log may not hold: coupons, passwords, tokens. */
+static void
+test_log(void)
+{
+	try_log();
+	CU_ASSERT_FALSE(is_logged("storefront", "correct horse"));
+	CU_ASSERT_FALSE(is_logged("storefront", "__Secure-refresh"));
+	CU_ASSERT_FALSE(is_logged("storefront", "csrf"));
+}
+
 /* What the service says that lacks a template, or has a bad one. */
 static void
 test_starts(void)
@@ -893,6 +1020,7 @@ main(int argc, char **argv)
 		{"a declined card, a hold let go", test_declined},
 		{"selling", test_selling},
 		{"uploads", test_uploads},
+		{"pictures", test_pictures},
 		{"forms of others", test_forgery},
 		{"a sign-in in the middle of a form", test_resumed},
 		{"several tabs refresh", test_refresh},
@@ -900,9 +1028,15 @@ main(int argc, char **argv)
 		{"a service that is down or slow", test_down},
 		{"a service that answers rubbish", test_rubbish},
 		{"bad settings", test_starts},
+		{"no request is smuggled", try_smuggling},
+		{"no secret is in the log", test_log},
 		{0},
 	};
 
 	stack_up(NULL);
+	target = (struct target){.service = "storefront",
+				 .path = "/signout",
+				 .body = "{\"a\":1}",
+				 .status = 400};
 	return tap_run(argc, argv, tests);
 }

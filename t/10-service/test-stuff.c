@@ -395,7 +395,9 @@ test_remove(void)
 	TAP_STRING(answer_header(a, "Content-Type"), NULL);
 	/* It is there for its seller, and nothing can be done with it. */
 	EXPECT_STUFF(path, 2, "removed");
-	EXPECT_ERROR(call("GET", path, NULL, NULL), 404, "Not Found");
+	a = call("GET", path, NULL, NULL);
+	EXPECT_ERROR(a, 404, "Not Found");
+	TAP_STRING(answer_header(a, "Stuff-Status"), "removed");
 	EXPECT_ERROR(call("GET", path, NULL, &bob), 404, "Not Found");
 	EXPECT_ERROR(call("DELETE", path, NULL, &ann), 404, "Not Found");
 	EXPECT_ERROR(call("PUT", path, "{\"title\":\"x\"}", &ann), 404,
@@ -597,6 +599,114 @@ test_literal(void)
 	TAP_STRING(titles(query), "");
 }
 
+/* The titles of all pages of a list, of two each. */
+static const char *
+paged_titles(const char *query)
+{
+	static char joined[4096];
+	char path[512], member[32];
+
+	*joined = '\0';
+	snprintf(path, sizeof(path), "/api/stuff?limit=2&%s", query);
+	for (int pages = 0; *path != '\0' && pages < 50; pages++) {
+		const struct answer *a = call("GET", path, NULL, NULL);
+		const char *link;
+
+		EXPECT(a, 200);
+		for (size_t i = 0; i < json_object_array_length(a->json); i++) {
+			snprintf(member, sizeof(member), "%zu.title", i);
+			strcat(joined, answer_text(a, member));
+			strcat(joined, " ");
+		}
+		link = answer_header(a, "Link");
+		snprintf(path, sizeof(path), "%.*s",
+			 link ? (int)(strchr(link, '>') - link - 1) : 0,
+			 link ? link + 1 : "");
+	}
+	return joined;
+}
+
+/* Some prices are the same: then the newest is first. */
+static void
+test_sort(void)
+{
+	static const struct {
+		const char *query, *titles;
+	} rows[] = {
+		{"sort=new", "f e d c b a "},
+		{"sort=old", "a b c d e f "},
+		{"sort=price", "d e c b f a "},
+		{"sort=-price", "a f c b e d "},
+		{"sort=price&q=word", "d c f "},
+		{"sort=-price&q=word", "f c d "},
+		{"sort=-price&max=300", "c b e d "},
+	};
+	static const int prices[] = {500, 200, 200, 0, 100, 400};
+	struct buyer seller;
+	char title[2] = "a", query[256];
+	const struct answer *a;
+
+	buyer_make(&seller);
+	for (size_t i = 0; i < COUNT(prices); i++, title[0]++)
+		EXPECT(create(title, i == 2 || i == 3 || i == 5 ? "a word" : "",
+			      prices[i], &seller),
+		       201);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(query, sizeof(query), "seller=%s&%s", seller.id,
+			 rows[i].query);
+		TAP_STRING(paged_titles(query), rows[i].titles);
+	}
+	snprintf(query, sizeof(query), "/api/stuff?seller=%s&brief=1",
+		 seller.id);
+	a = call("GET", query, NULL, NULL);
+	EXPECT(a, 200);
+	TAP_STRING(answer_text(a, "0.title"), "f");
+	TAP_STRING(answer_text(a, "0.description"), NULL);
+	EXPECT_FIELDS(call("GET", "/api/stuff?sort=title&brief=2", NULL, NULL),
+		      "sort brief");
+	/* A cursor that names nothing that has a price. */
+	EXPECT(call("GET", "/api/stuff?sort=price&cursor=" FORGE_ID, NULL,
+		    NULL),
+	       404);
+}
+
+/* Every thousandth listing, oldest first. */
+static void
+test_marks(void)
+{
+	const struct answer *a = call("GET", "/api/stuff/marks", NULL, NULL);
+	size_t before;
+	char mark[ID_SIZE];
+
+	EXPECT(a, 200);
+	CU_ASSERT_FATAL(json_object_is_type(a->json, json_type_array));
+	before = json_object_array_length(a->json);
+	for (int i = 0; i < 1000; i++) {
+		char id[ID_SIZE], *document;
+
+		id_new(id);
+		document = text("{\"_id\":{\"$oid\":\"%s\"},\"rev\":"
+				"{\"$numberLong\":\"1\"},\"status\":"
+				"\"available\",\"title\":\"m\",\"userId\":"
+				"{\"$oid\":\"" FORGE_ID "\"}}",
+				id);
+		db_insert("stuff", "stuff", document);
+		free(document);
+	}
+	a = call("GET", "/api/stuff/marks", NULL, NULL);
+	EXPECT(a, 200);
+	TAP_INT(json_object_array_length(a->json), before + 1);
+	snprintf(mark, sizeof(mark), "%s",
+		 json_object_get_string(
+			 json_object_array_get_idx(a->json, before)));
+	CU_ASSERT(id_valid(mark));
+	/* It is not counted again for who asks again. */
+	db_delete("stuff", "stuff", "{\"title\":\"m\"}");
+	a = call("GET", "/api/stuff/marks", NULL, NULL);
+	EXPECT(a, 200);
+	TAP_INT(json_object_array_length(a->json), before + 1);
+}
+
 /* Follows Link headers from the first page to the last. */
 static void
 test_paging(void)
@@ -713,6 +823,7 @@ test_hold(void)
 	AWAIT_STUFF(path, 2, "reserved");
 	a = call("GET", path, NULL, NULL);
 	TAP_STRING(answer_text(a, "orderId"), order);
+	TAP_STRING(answer_text(a, "heldUntil"), "2026-01-31T09:00:00.000Z");
 	/* Reserved stuff can't change. */
 	EXPECT_ERROR(call("PUT", path, "{\"price\":50}", &ann), 409,
 		     "The stuff is reserved by an order");
@@ -726,7 +837,9 @@ test_hold(void)
 
 	tell("cancelled", order, 2, id_in(path));
 	AWAIT_STUFF(path, 3, "available");
-	TAP_STRING(answer_text(call("GET", path, NULL, NULL), "orderId"), NULL);
+	a = call("GET", path, NULL, NULL);
+	TAP_STRING(answer_text(a, "orderId"), NULL);
+	TAP_STRING(answer_text(a, "heldUntil"), NULL);
 	EXPECT(call("PUT", path, "{\"price\":60}", &ann), 200);
 
 	id_new(order);
@@ -734,6 +847,8 @@ test_hold(void)
 	AWAIT_STUFF(path, 5, "reserved");
 	tell("completed", order, 2, id_in(path));
 	AWAIT_STUFF(path, 6, "sold");
+	TAP_STRING(answer_text(call("GET", path, NULL, NULL), "heldUntil"),
+		   NULL);
 	TAP_STRING(answer_text(call("GET", path, NULL, NULL), "orderId"),
 		   order);
 	EXPECT_ERROR(call("PUT", path, "{\"price\":50}", &ann), 409,
@@ -988,6 +1103,8 @@ main(int argc, char **argv)
 		{"lists", test_list},
 		{"bad queries", test_bad_queries},
 		{"a search is literal", test_literal},
+		{"sorting", test_sort},
+		{"marks", test_marks},
 		{"paging", test_paging},
 		{"what is allowed", test_allow},
 		{"orders hold, free and buy it", test_hold},

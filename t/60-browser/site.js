@@ -23,9 +23,10 @@ async function build(options = {}, text = '') {
     const seller = await Student.signedUp(options, `Mia ${text}`), buyer = await Student.signedUp(options, `Bob ${text}`);
     const admin = await Student.admin(options);
     const said = `Eighty pages.\n\nWith proofs, ${text}`;
-    const [free, held, sold, cancelled] = await Promise.all(
-        [['Algebra notes', 1250], ['Beats to study by', 400], ['Thesis template', 900], ['Flash cards', 0]]
-            .map(([title, price]) => seller.lists(`${title} ${text}`.trim(), price, said)));
+    const listed = [];
+    for (const [title, price] of [['Algebra notes', 1250], ['Beats to study by', 400], ['Thesis template', 900], ['Flash cards', 0]])
+        listed.push(await seller.lists(`${title} ${text}`.trim(), price, said));
+    const [free, held, sold, cancelled] = listed;
     const removed = await seller.lists('Gone again', 100);
     await seller.api('DELETE', `/api/stuff/${removed.id}`);
     const bare = await seller.api('POST', '/api/stuff', { title: `Without a file ${text}`, description: '', price: 500 });
@@ -42,7 +43,7 @@ async function build(options = {}, text = '') {
         page('home', visitor, '/'),
         page('home-found', buyer, '/?q=algebra&minPrice=1&maxPrice=20&sort=price'),
         page('home-empty', visitor, '/?q=there-is-nothing-like-this'),
-        page('home-refused', visitor, '/?minPrice=cheap'),
+        page('home-refused', visitor, '/?minPrice=cheap', 400),
         page('listing', visitor, free.path),
         page('listing-buy', buyer, free.path),
         page('listing-held', visitor, held.path),
@@ -67,6 +68,7 @@ async function build(options = {}, text = '') {
         page('sell-locked', seller, `/sell/${held.id}`),
         page('upload', seller, `/sell/${bare.id}/file`),
         page('upload-again', seller, `/sell/${free.id}/file`),
+        page('picture', seller, `/sell/${free.id}/picture`),
         page('sales', seller, '/sell/sales'),
         page('sales-empty', fresh, '/sell/sales'),
         page('signup', visitor, '/signup'),
