@@ -72,7 +72,7 @@ K
 
 control_plane() {
     local etcd=http://127.0.0.1:12379
-    start etcd etcd --name e --data-dir "$lab/etcd" --listen-client-urls $etcd --advertise-client-urls $etcd --unsafe-no-fsync \
+    start etcd etcd --name e --data-dir "$lab/etcd" --listen-client-urls $etcd --advertise-client-urls $etcd \
         --listen-peer-urls http://127.0.0.1:12380 --initial-advertise-peer-urls http://127.0.0.1:12380 \
         --initial-cluster e=http://127.0.0.1:12380
     start kube-apiserver kube-apiserver --etcd-servers $etcd --bind-address $node_ip --advertise-address $node_ip \
@@ -239,6 +239,7 @@ network() {
     ip link add node type bridge
     ip addr add $node_ip/32 dev node
     ip link set node up
+    ip route add default via $node_ip dev node # so that there is a way to the addresses of Services
     sysctl -qw net.ipv4.ip_forward=1
     sysctl -qw net.bridge.bridge-nf-call-iptables=1 2>/dev/null || true
 }

@@ -32,8 +32,8 @@ with_go() {
 # module_dir MODULE VERSION: downloads it; prints its folder.
 module_dir() { with_go "${go:-go}" mod download -json "$1@$2" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p'; }
 
-# build_inside NAME MODULE VERSION SOURCE LDFLAGS: a program of a module that cannot be had by `go install`: built with that module's
-# own go.mod, so with the versions that its authors chose. SOURCE is a package of it, or a file of ours.
+# build_inside NAME MODULE VERSION SOURCE LDFLAGS [EDIT...]: a program of a module that cannot be had by `go install`: built with that
+# module's own go.mod, so with the versions that its authors chose but for EDITs. SOURCE is a package of it, or a file of ours.
 build_inside() {
     local name=$1 module=$2 version=$3 source=$4 flags=$5 dir work=$tools/k8s.tmp/build-$1
     rm -rf "$work"
@@ -49,7 +49,7 @@ build_inside() {
     fi
     (
         cd "$work" || exit
-        with_go "$go" mod edit -require="$module@$version"
+        with_go "$go" mod edit -require="$module@$version" "${@:6}"
         with_go "$go" build -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$tools/bin/$name" "$source"
     )
 }
@@ -70,7 +70,9 @@ install_coredns() { build_inside coredns github.com/coredns/coredns v1.11.3 "$to
 
 install_skaffold() {
     local module=github.com/GoogleContainerTools/skaffold/v2
-    build_inside skaffold $module v2.13.2 $module/cmd/skaffold "-X $module/pkg/skaffold/version.version=v2.13.2"
+    # A go of today does not compile the one that it names.
+    build_inside skaffold $module v2.13.2 $module/cmd/skaffold "-X $module/pkg/skaffold/version.version=v2.13.2" \
+        -replace=golang.org/x/tools=golang.org/x/tools@v0.24.1
 }
 
 install_policies() {

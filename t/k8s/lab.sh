@@ -9,6 +9,7 @@ set -euo pipefail
 export PATH=$lab/bin:$tools/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin
 export DOCKER_HOST=unix://$lab/docker.sock DOCKER_BUILDKIT=1
 
+mount --make-rshared / # as the kubelet wants it; ours is a mount namespace of its own
 mkdir -p "$lab"/{bin,log,docker}
 cat >"$lab/docker/daemon.json" <<J
 {"data-root": "$lab/docker/data", "exec-root": "$lab/docker/exec", "pidfile": "$lab/docker/pid", "hosts": ["$DOCKER_HOST"],

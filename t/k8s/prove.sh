@@ -126,13 +126,20 @@ denied() {
     if reaches auth 27017 "$mine"; then return 1; fi
     if reaches auth 6379 "$(kubectl get service redis -o jsonpath='{.spec.clusterIP}')"; then return 1; fi
     if reaches auth 80 "$(kubectl get service orders -o jsonpath='{.spec.clusterIP}')"; then return 1; fi
-    # Without the policies it would.
-    kubectl get networkpolicy orders-mongo default-deny auth -o json |
-        jq 'del(.items[].metadata | .uid, .resourceVersion, .creationTimestamp, .generation)' >"$lab/policies.yaml"
-    kubectl delete -f "$lab/policies.yaml"
-    wait_for 30 'auth without its policies' reaches auth 27017 "$mine"
-    kubectl create -f "$lab/policies.yaml"
-    wait_for 30 'the policies again' cannot_reach auth 27017 "$mine"
+    # It is the policies that deny it: with one more it is let through.
+    kubectl apply -f - <<K
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: control}
+spec:
+  podSelector: {matchExpressions: [{key: app, operator: In, values: [auth, orders-mongo]}]}
+  policyTypes: [Ingress, Egress]
+  ingress: [{}]
+  egress: [{}]
+K
+    wait_for 30 'a policy that lets it through' reaches auth 27017 "$mine"
+    kubectl delete networkpolicy control
+    wait_for 30 'the policies alone again' cannot_reach auth 27017 "$mine"
 }
 
 unrouted() {
@@ -141,9 +148,7 @@ unrouted() {
         [[ $(edge -o /dev/null -w '%{http_code}' "https://ticketing.dev/$path") == 404 ]]
     done
     [[ $(edge -o /dev/null -w '%{http_code}' http://ticketing.dev/api/users/currentuser) == 308 ]]
-    [[ $(head -c 70000 /dev/zero | edge -o "$lab/large" -w '%{http_code}' --data-binary @- \
-        -H 'Content-Type: application/json' https://ticketing.dev/api/orders) == 413 ]]
-    [[ $(<"$lab/large") == '{"errors":[{"message":"Payload Too Large"}]}' ]]
+    [[ $(too_large) == '{"errors":[{"message":"Payload Too Large"}]} 413' ]]
 }
 
 # tests PROGRAM [PART]: with the cluster as its stack, through the ingress.
@@ -177,32 +182,50 @@ deleted() {
     nothing_left
 }
 
-says() { [[ $(edge https://ticketing.dev/api/users/%00 | tr -d '\n') == *"$1"* ]]; }
+# too_large: what the sidecar says of a body that is.
+too_large() {
+    head -c 70000 /dev/zero | edge -w ' %{http_code}' --data-binary @- -H 'Content-Type: application/json' https://ticketing.dev/api/orders
+}
+
+says() { [[ $(too_large) == *"$1"* ]]; }
+
+image_of() { kubectl get "deployment/$1" -o jsonpath='{.spec.template.spec.containers[0].image}'; }
+
+is_new() { [[ $(image_of orders) != "$1" ]] && kubectl rollout status deployment/orders --timeout=120s; }
 
 synced() {
-    local pods began
+    local pods began image dev=$lab/log/skaffold-dev.log
     cd "$src"
     claims_anew
-    "${skaffold[@]}" dev --auto-sync --trigger=notify >"$lab/log/skaffold-dev.log" 2>&1 &
+    "${skaffold[@]}" dev --trigger=notify >"$dev" 2>&1 &
     echo $! >"$lab/run/skaffold.pid"
-    wait_for 300 'skaffold dev to deploy' grep -q 'Watching for changes' "$lab/log/skaffold-dev.log"
+    wait_for 300 'skaffold dev to deploy' grep -q 'Watching for changes' "$dev"
     wait_for 30 'an answer through the ingress' answers
+    wait_for 30 "a service's log" grep -q '^\[orders\] {' "$dev"
+
     # nginx's own words, without a new image or pod.
     pods=$(kubectl get pods -l tier=service -o name | sort)
     began=$(date +%s%N)
-    sed -i 's/"Bad Request"/"Worse Request"/' nginx/error-texts.conf
-    wait_for 60 "the sidecars' new words" says 'Worse Request'
+    sed -i 's/"Payload Too Large"/"Payload Much Too Large"/' nginx/error-texts.conf
+    wait_for 60 "the sidecars' new words" says 'Payload Much Too Large'
     echo "note: a file of nginx's configuration was in force after $((($(date +%s%N) - began) / 1000000)) ms"
     [[ $(kubectl get pods -l tier=service -o name | sort) == "$pods" ]]
-    # A service compiled anew, and no other's pods replaced.
+
+    # One service compiled anew, and no other's pods replaced.
+    image=$(image_of orders)
+    pods=$(kubectl get pods -l 'tier=service,app!=orders' -o name | sort)
     began=$(date +%s%N)
-    sed -i 's/LOG(LOG_INFO, "started"/LOG(LOG_INFO, "started anew"/' lib/service.c
-    wait_for 240 'a pod with the new program' bash -c "kubectl logs deployment/orders -c orders | grep -q 'started anew'"
-    echo "note: a change of the library ran in the pods after $((($(date +%s%N) - began) / 1000000)) ms"
+    sed -i 's/"Not your order"/"It is not your order"/' fcgi/orders/routes.c
+    wait_for 240 'pods with the new program' is_new "$image"
+    echo "note: a change of a .c file ran in its pods after $((($(date +%s%N) - began) / 1000000)) ms"
+    [[ $(kubectl get pods -l 'tier=service,app!=orders' -o name | sort) == "$pods" ]]
+
     kill -INT "$(<"$lab/run/skaffold.pid")"
-    wait_for 120 'skaffold dev to clean up' bash -c "! kill -0 $(<"$lab/run/skaffold.pid")"
+    wait_for 150 'skaffold dev to clean up' gone "$(<"$lab/run/skaffold.pid")"
     nothing_left
 }
+
+gone() { ! kill -0 "$1"; }
 
 # --- all of it -------------------------------------------------------------------------------------------------------------
 
