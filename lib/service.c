@@ -25,6 +25,7 @@
 #include "measure.h"
 #include "outbox.h"
 #include "standing.h"
+#include "trace.h"
 #include "transfer.h"
 
 #define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
@@ -114,6 +115,7 @@ run_task(void *arg)
 		struct timespec ts = {.tv_sec = until / 1000,
 				      .tv_nsec = until % 1000 * 1000000};
 
+		trace_begin(NULL, NULL);
 		t->task->run(&cx);
 		arena_reset(cx.arena);
 		pthread_mutex_lock(&t->lock);
