@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "openapi.h"
 #include "outbox.h"
 #include "standing.h"
 #include "trace.h"
@@ -522,4 +523,17 @@ service_main(struct service *service)
 	free(workers);
 	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));
 	return 0;
+}
+
+int
+service_run(struct service *service, int argc, char **argv)
+{
+	if (argc == 1)
+		return service_main(service);
+	if (argc == 2 && service->routes != NULL &&
+	    strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(service);
+	fprintf(stderr, "usage: %s%s\n", service->name,
+		service->routes ? " [--openapi]" : "");
+	return EX_USAGE;
 }

@@ -101,7 +101,8 @@ static void
 one_purchase(void)
 {
 	char *stuff = list_stuff(seller, 700), *order = buy(buyer, stuff);
-	char trace[TRACE_SIZE] = "";
+	char *control = text("%s/_control", stack("STRIPE_API_BASE"));
+	char trace[TRACE_SIZE] = "", told[TRACE_SIZE] = "";
 
 	TAP_INT(pay(buyer, order, "pm_card_visa")->status, 201);
 	CU_ASSERT_TRUE(is_told(order, "orders      POST /api/orders: 201"));
@@ -120,6 +121,11 @@ one_purchase(void)
 	CU_ASSERT(lines_of("orders", trace) >= 3);
 	/* The request, the calls, two events. */
 	CU_ASSERT(lines_of("payments", trace) >= 5);
+	CU_ASSERT_TRUE(trace_read(answer_text(http_plain("GET", control, NULL),
+					      "traceparent"),
+				  told));
+	TAP_STRING(told, trace);
+	free(control);
 	free(stuff);
 	free(order);
 }
