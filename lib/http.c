@@ -703,8 +703,8 @@ logged_path(const struct request *rq)
 static void
 measure(const struct request *rq, int64_t us)
 {
-	const char *method = "-",
-		   *route = "-"; /* what clients write: no label */
+	/* What clients write is no label. */
+	const char *method = "-", *route = "-";
 	char status[16];
 
 	if (rq->route != NULL) {
