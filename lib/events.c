@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "trace.h"
 
 /* clang-format off */
 #define ROW_ID(s, m, n, f) FIELD(struct s, m, n, FIELD_ID, .flags = (f))
@@ -35,7 +36,7 @@ static const struct {
 };
 
 struct envelope {
-	const char *id, *type;
+	const char *id, *type, *traceparent;
 	char subject[ID_SIZE];
 	int64_t version, time;
 };
@@ -51,6 +52,7 @@ static const struct field envelope_fields[] = {
 	      .flags = FIELD_REQUIRED, .min = 1, .max = INT64_MAX - 1),
 	FIELD(struct envelope, time, "time", FIELD_TIME,
 	      .flags = FIELD_REQUIRED),
+	FIELD(struct envelope, traceparent, "traceparent", FIELD_TEXT),
 	{0}};
 
 const char *
@@ -88,7 +90,10 @@ event_write(struct arena *a, enum event_type type, const char *subject,
 	json_put_text(o, "subject", subject);
 	json_put_int(o, "version", version);
 	json_put_text(o, "time", clock_format(a, clock_now()));
-	json_put(o, "traceparent", NULL);
+	if (*trace_id() != '\0')
+		json_put_text(o, "traceparent", trace_parent(a));
+	else
+		json_put(o, "traceparent", NULL);
 	json_put(o, "data", data);
 	return json_write(o, NULL);
 }
@@ -119,6 +124,7 @@ event_read(struct arena *a, const char *channel, const void *bytes, size_t len,
 		.subject = e->subject,
 		.version = e->version,
 		.time = e->time,
+		.traceparent = e->traceparent,
 		.data = data,
 	};
 	return NULL;

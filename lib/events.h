@@ -30,12 +30,13 @@ enum event_type {
 /* One event as heard.  All is in the arena of event_read(). */
 struct event {
 	enum event_type type;
-	const char *id;	     /* "<family>:<subject>:<version>", unique */
-	const char *family;  /* "order" of "order:created" */
-	const char *subject; /* the id of the record that it tells of */
-	int64_t version;     /* that record's; the first one is 1 */
-	int64_t time;	     /* ms since 1970, when it was saved */
-	const void *data;    /* the struct that events.def names for it */
+	const char *id;		 /* "<family>:<subject>:<version>", unique */
+	const char *family;	 /* "order" of "order:created" */
+	const char *subject;	 /* the id of the record that it tells of */
+	int64_t version;	 /* that record's; the first one is 1 */
+	int64_t time;		 /* ms since 1970, when it was saved */
+	const char *traceparent; /* or NULL */
+	const void *data;	 /* the struct that events.def names for it */
 };
 
 /* The channel of a type; NULL for EVENT_NONE. */
@@ -49,9 +50,9 @@ enum event_type event_of_channel(const char *channel);
 
 /*
  * The envelope of product rule 6: {"id","type","subject","version","time",
- * "traceparent","data"}.  Data are those members of record, the public state
- * of what changed, that events.def gives the type.  Returned text is in the
- * arena; *ret_id points into it likewise.
+ * "traceparent","data"}, in this thread's trace.  Data are those members of
+ * record, the public state of what changed, that events.def gives the type.
+ * Returned text is in the arena; *ret_id points into it likewise.
  */
 const char *event_write(struct arena *a, enum event_type type,
 			const char *subject, int64_t version,

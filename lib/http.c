@@ -14,6 +14,7 @@
 #include "measure.h"
 #include "service.h"
 #include "standing.h"
+#include "trace.h"
 #include "transfer.h"
 
 #define DRAIN_MAX (1 << 20) /* bytes of a refused body that are read off */
@@ -744,8 +745,8 @@ logged_path(const struct request *rq)
 static void
 measure(const struct request *rq, int64_t us)
 {
-	const char *method = "-",
-		   *route = "-"; /* what clients write: no label */
+	/* What clients write is no label. */
+	const char *method = "-", *route = "-";
 	char status[16];
 
 	if (rq->route != NULL) {
@@ -790,12 +791,14 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	rq.path = rq.path ? rq.path : "/";
 	id = param(&rq, "REQUEST_ID"); /* nginx's $request_id */
 	log_set_request(id);
+	trace_begin(http_header(&rq, "traceparent"), id);
 	if (id != NULL)
 		http_set_header(&rq, "X-Request-Id", "%s", id);
 	probe = serve_probe(&rq);
 	if (!probe)
 		fail = serve(&rq);
 	if (rq.handed_over) {
+		trace_end();
 		log_set_request(NULL);
 		return rq.route->stream;
 	}
@@ -816,6 +819,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),
 	    LOG_NUMBER("ms", clock_monotonic() - rq.began));
+	trace_end();
 	log_set_request(NULL);
 	return WHOLE;
 }

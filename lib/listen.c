@@ -6,6 +6,7 @@
 #include "failpoint.h"
 #include "measure.h"
 #include "service.h"
+#include "trace.h"
 
 /* Longest that an event waits for one before it, unheard. */
 #define EARLY_MAX 3600000 /* ms */
@@ -122,6 +123,7 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 		return verdict;
 	}
 	log_set_request(event.id);
+	trace_begin(event.traceparent, NULL);
 	fail = apply_all(&cx, &event);
 	us = clock_micros() - began;
 	if (fail == NULL) {
@@ -144,6 +146,7 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 	} else {
 		verdict = bury(&cx, channel, bytes, len, describe(&cx, fail));
 	}
+	trace_end();
 	log_set_request(NULL);
 	arena_free(cx.arena);
 	return verdict;

@@ -9,6 +9,7 @@
 #include "arena.h"
 #include "clock.h"
 #include "json.h"
+#include "trace.h"
 
 static const char *const levels[] = {
 	[LOG_DEBUG] = "debug",
@@ -74,6 +75,8 @@ log_write(enum log_level level, const char *msg,
 	json_put_text(line, "service", log_service);
 	if (request_id != NULL)
 		put_text(a, line, "request", request_id);
+	if (*trace_id() != '\0')
+		json_put_text(line, "trace", trace_id());
 	put_text(a, line, "msg", msg);
 	for (int i = 0; i < count; i++) {
 		if (members[i].text != NULL)

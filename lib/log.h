@@ -28,9 +28,9 @@ struct log_member {
 #define LOG_NUMBER(name, number) ((struct log_member){(name), NULL, (number)})
 
 /*
- * Writes {"time","level","service","request",msg,…members} as one line with
- * one write(2).  Every text is JSON-encoded, so that no value can break a line
- * or forge another.  Never log bodies, tokens, keys or card data.
+ * Writes {"time","level","service","request","trace",msg,…members} as one line
+ * with one write(2).  Every text is JSON-encoded, so that no value can break a
+ * line or forge another.  Never log bodies, tokens, keys or card data.
  */
 void log_write(enum log_level level, const char *msg,
 	       const struct log_member *members, int count);

@@ -23,8 +23,10 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "openapi.h"
 #include "outbox.h"
 #include "standing.h"
+#include "trace.h"
 #include "transfer.h"
 
 #define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
@@ -118,6 +120,7 @@ run_task(void *arg)
 		struct timespec ts = {.tv_sec = until / 1000,
 				      .tv_nsec = until % 1000 * 1000000};
 
+		trace_begin(NULL, NULL);
 		t->task->run(&cx);
 		arena_reset(cx.arena);
 		pthread_mutex_lock(&t->lock);
@@ -535,4 +538,17 @@ service_main(struct service *service)
 	free(workers);
 	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));
 	return 0;
+}
+
+int
+service_run(struct service *service, int argc, char **argv)
+{
+	if (argc == 1)
+		return service_main(service);
+	if (argc == 2 && service->routes != NULL &&
+	    strcmp(argv[1], "--openapi") == 0)
+		return openapi_main(service);
+	fprintf(stderr, "usage: %s%s\n", service->name,
+		service->routes ? " [--openapi]" : "");
+	return EX_USAGE;
 }

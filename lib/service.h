@@ -81,6 +81,10 @@ struct service {
  */
 int service_main(struct service *service);
 
+/* What main() does: service_main(), or with --openapi what openapi.h says;
+ * other arguments are EX_USAGE. */
+int service_run(struct service *service, int argc, char **argv);
+
 /*
  * Does one thing on the service's database for who calls the program at a
  * command line, with the service's environment: no socket, no bus, no threads.

@@ -388,11 +388,20 @@ static void
 load(struct context *cx, const struct kind *kind, const bson_t *doc, void *rec)
 {
 	struct head *head = rec;
+	bson_iter_t i;
+	const char *text;
+	uint32_t len;
 
 	memset(rec, 0, kind->size);
 	record_from_bson(cx->arena, kind->fields, doc, rec);
 	head->rev = int_at(doc, "rev");
 	head->unsent = count_unsent(doc);
+	if (kind->traced && bson_iter_init_find(&i, doc, "trace") &&
+	    BSON_ITER_HOLDS_UTF8(&i)) {
+		text = bson_iter_utf8(&i, &len);
+		if (len == TRACE_SIZE - 1)
+			memcpy(head->trace, text, TRACE_SIZE);
+	}
 }
 
 const struct fail *
@@ -575,9 +584,13 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 	TRY(store_collection(cx, kind->collection, &c));
 	if (*head->id == '\0')
 		id_new(head->id);
+	if (kind->traced)
+		memcpy(head->trace, trace_id(), strlen(trace_id()) + 1);
 	published = advance(cx, kind, rec, &event);
 	doc = by_id(cx, head->id);
 	BSON_APPEND_INT64(doc, "rev", head->rev);
+	if (*head->trace != '\0')
+		BSON_APPEND_UTF8(doc, "trace", head->trace);
 	record_to_bson(kind->fields, rec, doc, NULL);
 	BSON_APPEND_ARRAY_BEGIN(doc, "outbox", &outbox);
 	if (published && !GUARD_OFF("outbox"))
@@ -679,6 +692,7 @@ change(struct context *cx, const struct kind *kind, const char *id,
 		} else if (fail != NULL) {
 			return fail;
 		}
+		trace_join(((struct head *)rec)->trace);
 		/* The line is read after the record and before it is saved, so
 		 * that whatever happens in between raises rev: a process that
 		 * is stopped anywhere here can't apply an event late. */

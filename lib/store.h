@@ -6,6 +6,7 @@
 #include "context.h"
 #include "events.h"
 #include "record.h"
+#include "trace.h"
 
 /*
  * The one way to write.  A record is one document: {_id, rev, version, …its
@@ -23,9 +24,10 @@
 /* First member, named head, of every struct that is stored. */
 struct head {
 	char id[ID_SIZE];
-	int64_t version; /* of the last published change; 0: none yet */
-	int64_t rev;	 /* 0: not stored yet */
-	int64_t unsent;	 /* events in the outbox */
+	int64_t version;	/* of the last published change; 0: none yet */
+	int64_t rev;		/* 0: not stored yet */
+	int64_t unsent;		/* events in the outbox */
+	char trace[TRACE_SIZE]; /* of a traced kind's: where it was added */
 };
 
 #define STORE_HEAD(strukt)                                               \
@@ -53,6 +55,9 @@ struct kind {
 	/* Its documents are no records, and are read and written by means of
 	 * store_collection(): only the indexes are made. */
 	bool bare;
+	/* A record remembers the trace that it was added in; what changes it
+	 * later joins that, and so do the events of it. */
+	bool traced;
 };
 
 /* Verdicts that are no failures; compare with ==. */

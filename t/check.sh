@@ -16,6 +16,7 @@ check_steps=(
     'shellcheck and clang-format|check_style'
     'the manifests of each overlay, against the API of Kubernetes|check_manifests'
     'schemathesis: the services answer what the API description says|check_api'
+    'groff: the manual pages, and that they leave nothing out|check_manual'
     'promtool: alert rules and what they and the dashboard name|check_monitoring'
     'a stack from nothing: up, demo, down|check_stack'
 )
@@ -281,6 +282,21 @@ check_manifests() {
     if sed 's/maxUnavailable: 0/maxUnavailible: 0/' local.yaml | conforms -; then
         return 1
     fi
+}
+
+# Every setting and every verb is in a manual page.
+check_manual() {
+    local name
+    cd "$home/src"
+    # Other warnings are errors too, but groff does not say so by its status.
+    groff -mdoc -ww -z -Tutf8 man/ticketing-services.8 man/ticketing-dev.1 >"$home/manual" 2>&1
+    diff /dev/null "$home/manual"
+    while read -r name; do
+        grep -qE "^\.It Ev .*\b$name\b" man/ticketing-services.8 || { echo "man/ticketing-services.8 lacks $name" && return 1; }
+    done < <(grep -rhoP '\.name = "\K[A-Z_]+(?=")' lib fcgi | sort -u)
+    while read -r name; do
+        grep -qE "^\.It .*Cm $name\b" man/ticketing-dev.1 || { echo "man/ticketing-dev.1 lacks $name" && return 1; }
+    done < <(./dev help | grep -oP '^  \K[a-z]+')
 }
 
 check_api() {

@@ -260,6 +260,7 @@ class Gateway:
 
     def reset(self) -> None:
         self.faults: list[Fault] = []
+        self.traceparent = ""  # of the last call that changed something
         self.switches: Json = {"idempotency": True, "search_lag_ms": 0}
         self.dice = random.Random()
 
@@ -294,6 +295,7 @@ class Gateway:
     def show_control(self) -> Reply:
         with self.lock:
             return json_reply({"faults": [vars(f) for f in self.faults],
+                               "traceparent": self.traceparent,
                                **self.switches})
 
     def show_books(self) -> Reply:
@@ -752,6 +754,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.gateway.wipe()
                 self.gateway.save()
             return self.gateway.show_books()
+        if self.command == "POST":
+            self.gateway.traceparent = self.headers.get("traceparent", "")
         call = Call(self.command, url.path,
                     self.headers.get("Idempotency-Key", ""))
         kind = self.headers.get("Content-Type", "")

@@ -6,7 +6,6 @@
 
 #include "mailer.h"
 #include "model.h"
-#include "openapi.h"
 #include "password.h"
 #include "session.h"
 #include "throttle.h"
@@ -87,10 +86,8 @@ main(int argc, char **argv)
 	};
 	struct order order = {.email = argc == 3 ? argv[2] : NULL};
 
-	if (argc == 1)
-		return service_main(&auth);
-	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
-		return openapi_main(&auth);
+	if (argc == 1 || (argc == 2 && strcmp(argv[1], "--openapi") == 0))
+		return service_run(&auth, argc, argv);
 	if (argc == 3 && strcmp(argv[1], "--make-admin") == 0)
 		order.role = ROLE_ADMIN;
 	else if (argc == 3 && strcmp(argv[1], "--revoke-admin") == 0)

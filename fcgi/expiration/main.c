@@ -20,7 +20,7 @@ ready(struct context *cx, json_object *states)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const struct setting settings[] = {
 		{.name = "REDIS_URL", .text = &redis_url},
@@ -43,5 +43,5 @@ main(void)
 		.metrics = expiration_metrics,
 	};
 
-	return service_main(&expiration);
+	return service_run(&expiration, argc, argv);
 }

@@ -1,9 +1,6 @@
 /* main.c: orders, the service that decides who holds and who bought what.
  * SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "model.h"
-#include "openapi.h"
 
 int
 main(int argc, char **argv)
@@ -22,7 +19,5 @@ main(int argc, char **argv)
 		.measure = orders_measure,
 	};
 
-	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
-		return openapi_main(&orders);
-	return service_main(&orders);
+	return service_run(&orders, argc, argv);
 }

@@ -86,6 +86,7 @@ publishes(const void *rec)
 const struct kind order_kind = {
 	.collection = "orders",
 	.fields = order_fields,
+	.traced = true,
 	.size = sizeof(struct order),
 	.publishes = publishes,
 	.indexes = order_indexes,

@@ -15,6 +15,7 @@
 #include "failpoint.h"
 #include "json.h"
 #include "log.h"
+#include "trace.h"
 
 #define CONNECT_TIMEOUT 2000 /* ms */
 #define MAX_REPLY 524288     /* a page of a list */
@@ -162,7 +163,7 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	struct curl_slist *headers = NULL;
 	struct curl_header *replayed;
 	CURL *curl = line->curl;
-	int64_t began;
+	int64_t began, us;
 
 	line->len = 0;
 	add_header(&headers, arena_printf(a, "Authorization: Bearer %s", key));
@@ -171,6 +172,9 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	if (idempotency_key != NULL)
 		add_header(&headers, arena_printf(a, "Idempotency-Key: %s",
 						  idempotency_key));
+	if (*trace_id() != '\0')
+		add_header(&headers,
+			   arena_printf(a, "traceparent: %s", trace_parent(a)));
 	arena_defer(a, free_headers, headers);
 
 	curl_easy_reset(curl); /* keeps its connections */
@@ -200,7 +204,11 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	c->code = curl_easy_perform(curl);
 	if (c->code == CURLE_OK)
 		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &c->status);
-	METRIC_TIME(&gateway_seconds, clock_micros() - began,
+	us = clock_micros() - began;
+	LOG(*c->order_id ? LOG_INFO : LOG_DEBUG, "gateway asked",
+	    LOG_TEXT("call", c->what), LOG_TEXT("order", c->order_id),
+	    LOG_NUMBER("status", c->status), LOG_NUMBER("ms", us / 1000));
+	METRIC_TIME(&gateway_seconds, us,
 		    arena_strndup(a, c->what, strcspn(c->what, "-")),
 		    arena_printf(a, "%ld", c->status));
 	if (c->code != CURLE_OK)

@@ -1,10 +1,7 @@
 /* main.c: payments, the service that takes the money, once.
  * SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "gateway.h"
 #include "model.h"
-#include "openapi.h"
 #include "webhook.h"
 
 static const char *key, *base;
@@ -56,7 +53,5 @@ main(int argc, char **argv)
 		.measure = payments_measure,
 	};
 
-	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
-		return openapi_main(&payments);
-	return service_main(&payments);
+	return service_run(&payments, argc, argv);
 }

@@ -93,6 +93,7 @@ publishes(const void *rec)
 const struct kind payment_kind = {
 	.collection = "payments",
 	.fields = payment_fields,
+	.traced = true,
 	.size = sizeof(struct payment),
 	.publishes = publishes,
 	.indexes = payment_indexes,
@@ -114,6 +115,7 @@ static const struct field copy_fields[] = {
 const struct kind order_copy_kind = {
 	.collection = "orders",
 	.fields = copy_fields,
+	.traced = true,
 	.size = sizeof(struct order_copy),
 };
 

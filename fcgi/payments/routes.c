@@ -295,6 +295,7 @@ pay(struct request *rq)
 			ORDER_WAIT, &order));
 	if (strcmp(order.user_id, rq->user.id) != 0)
 		return fail_forbidden(rq->cx->arena, "Not your order");
+	trace_join(order.head.trace); /* a purchase is one, from BUY on */
 	place = take_place();
 	fail = carry_out(rq, &order, &asked, place);
 	if (place)

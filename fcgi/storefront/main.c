@@ -78,5 +78,9 @@ main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "--check-templates") == 0)
 		return check_templates(argv[2]);
+	if (argc > 1) {
+		fprintf(stderr, "usage: storefront [--check-templates DIR]\n");
+		return EX_USAGE;
+	}
 	return service_main(&storefront);
 }

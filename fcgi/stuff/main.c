@@ -1,9 +1,6 @@
 /* main.c: stuff, the service that knows what is for sale.
  * SPDX-License-Identifier: MIT */
-#include <string.h>
-
 #include "model.h"
-#include "openapi.h"
 #include "pictures.h"
 
 int
@@ -23,7 +20,5 @@ main(int argc, char **argv)
 		.open = files_open,
 	};
 
-	if (argc == 2 && strcmp(argv[1], "--openapi") == 0)
-		return openapi_main(&stuff);
-	return service_main(&stuff);
+	return service_run(&stuff, argc, argv);
 }

@@ -134,8 +134,13 @@ is_added_to(void)
 	char *rubbish = text("echo rubbish | %s/fcgi/orders/orders --openapi",
 			     getenv("top_builddir"));
 
+	char *unknown = text("%s/fcgi/expiration/expiration --openapi",
+			     getenv("top_builddir"));
+
 	TAP_INT(system(command), 0);
 	CU_ASSERT(system(rubbish) != 0);
+	CU_ASSERT(system(unknown) != 0);
+	free(unknown);
 	free(command);
 	free(rubbish);
 }
