@@ -36,7 +36,7 @@ static const struct fail *refresh(struct request *rq);
 static const struct fail *current_user(struct request *rq);
 
 #define CREDENTIALS(fields) \
-	.body = fields, .body_size = sizeof(struct credentials)
+	.body = (fields), .body_size = sizeof(struct credentials)
 
 const struct route auth_routes[] = {
 	{POST, "/api/users/signup", sign_up, ANYONE, CREDENTIALS(signup_body)},
