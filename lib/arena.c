@@ -48,7 +48,7 @@ struct arena {
 	struct deferred *deferred;
 };
 
-static void
+_Noreturn static void
 out_of_memory(void)
 {
 	static const char msg[] = "{\"level\":\"error\",\"msg\":\"out of "
@@ -68,6 +68,7 @@ block_new(size_t size, struct block *next)
 		b = malloc(sizeof(*b) + size);
 	if (b == NULL)
 		out_of_memory();
+	/* cppcheck-suppress nullPointerRedundantCheck */
 	*b = (struct block){.next = next, .size = size};
 	POISON(b->bytes, size);
 	return b;
@@ -80,6 +81,7 @@ arena_new(void)
 
 	if (a == NULL)
 		out_of_memory();
+	/* cppcheck-suppress nullPointerRedundantCheck */
 	*a = (struct arena){.blocks = block_new(BLOCK_SIZE, NULL)};
 	return a;
 }

@@ -73,6 +73,7 @@ clock_parse(const char *s, int64_t *ret_ms)
 		if (shape[n] == 'd' ? s[n] < '0' || s[n] > '9'
 				    : s[n] != shape[n])
 			return -1;
+	/* NOLINTNEXTLINE(cert-err34-c): they are digits, and few. */
 	if (sscanf(s, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon,
 		   &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) != 6)
 		return -1;

@@ -271,7 +271,8 @@ disposition_write(struct arena *a, const char *name)
 		/* One sign for each character; a percent sign would be decoded
 		 * by some browsers. */
 		if ((c & 0xC0) != 0x80)
-			*to++ = c >= 0x80 || strchr("\"\\%", c) ? '_' : (char)c;
+			*to++ = (char)(c >= 0x80 || strchr("\"\\%", c) ? '_'
+								       : c);
 	}
 	if (strcmp(ascii, name) == 0)
 		return arena_printf(a, "attachment; filename=\"%s\"", ascii);

@@ -44,7 +44,7 @@ http_header(struct request *rq, const char *name)
 	char *s = arena_printf(rq->cx->arena, "HTTP_%s", name);
 
 	for (char *p = s; *p != '\0'; p++)
-		*p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+		*p = (char)(*p == '-' ? '_' : toupper((unsigned char)*p));
 	return param(rq, s);
 }
 
@@ -557,7 +557,7 @@ read_body(struct request *rq, size_t max, const char **ret_body,
 	struct arena *a = rq->cx->arena;
 	const char *header = param(rq, "CONTENT_LENGTH");
 	const struct fail *fail = NULL;
-	char drain[4096], *body = drain;
+	char drain[4096], *body;
 	size_t len = 0;
 	int n = 0;
 
@@ -652,6 +652,7 @@ serve(struct request *rq)
 {
 	const struct service *service = rq->cx->service;
 	const struct fail *lost = find_route(rq, service->routes), *unread;
+	/* NOLINTNEXTLINE(clang-analyzer-core.*): found is found. */
 	bool upload = lost == NULL && rq->route->stream == UPLOAD;
 	const char *body = "";
 	size_t len = 0;

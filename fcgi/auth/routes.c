@@ -37,7 +37,7 @@ static const struct fail *current_user(struct request *rq);
 static const struct fail *show_user(struct request *rq);
 
 #define CREDENTIALS(fields) \
-	.body = fields, .body_size = sizeof(struct credentials)
+	.body = (fields), .body_size = sizeof(struct credentials)
 
 static const struct field caller_fields[] = {
 	SHOWN("id", FIELD_ID, .flags = FIELD_REQUIRED),

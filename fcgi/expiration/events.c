@@ -1,6 +1,7 @@
 /* events.c: what expiration hears, and how it tells that an order's time is
  * over.
  * SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
 #include "failpoint.h"
@@ -93,7 +94,7 @@ rebuild(struct context *cx)
 		since = REPLAY_AT_LEAST;
 	if (*name != '\0' && bus_replay(bus, since) == 0) {
 		LOG(LOG_INFO, "rebuilding", LOG_TEXT("rebuild", name));
-		strncat(current, name, sizeof(current) - 1);
+		snprintf(current, sizeof(current), "%s", name);
 	}
 }
 

@@ -331,7 +331,7 @@ timers_claim(struct context *cx, size_t limit, const char ***ret_ids,
 	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
-	if (r->type != REDIS_REPLY_ARRAY)
+	if (r == NULL || r->type != REDIS_REPLY_ARRAY)
 		return odd_answer(cx);
 	*ret_ids = arena_alloc(cx->arena, (r->elements + 1) * sizeof(char *));
 	*ret_count = 0;
@@ -361,7 +361,7 @@ timers_rebuild(struct context *cx, const char **ret_name)
 	redisReply *r = NULL;
 
 	TRY(call(cx, args, COUNT(args), &r));
-	if (r->type != REDIS_REPLY_STRING)
+	if (r == NULL || r->type != REDIS_REPLY_STRING)
 		return odd_answer(cx);
 	*ret_name = r->str;
 	return NULL;

@@ -52,9 +52,9 @@ void
 coupon_code_new(char code[COUPON_CODE_SIZE])
 {
 	for (int i = 0; i < COUPON_CODE_SIZE - 1; i++)
-		code[i] = i % 5 == 4 ? '-'
-				     : letters[randombytes_uniform(
-					       sizeof(letters) - 1)];
+		code[i] = (char)(i % 5 == 4 ? '-'
+					    : letters[randombytes_uniform(
+						      sizeof(letters) - 1)]);
 	code[COUPON_CODE_SIZE - 1] = '\0';
 }
 
@@ -68,7 +68,7 @@ coupon_code_read(const char *typed, char code[COUPON_CODE_SIZE])
 
 		if (strchr(" -_.", c) != NULL)
 			continue;
-		c = c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c;
+		c = (char)(c == 'O' ? '0' : c == 'I' || c == 'L' ? '1' : c);
 		if (strchr(letters, c) == NULL || n == COUPON_CODE_SIZE - 1)
 			return false;
 		code[n++] = c;

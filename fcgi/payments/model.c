@@ -682,7 +682,7 @@ note_facts(struct context *cx, void *rec, const void *arg)
 {
 	const struct gateway_facts *f = arg;
 	struct payment *p = rec;
-	const char *alert = p->alert;
+	const char *alert;
 	bool done = payment_is(p, PAYMENT_REFUNDED);
 
 	(void)cx;

@@ -93,7 +93,7 @@ static const struct fail *make_link(struct request *rq);
 static const struct fail *put_picture(struct request *rq);
 static const struct fail *get_picture(struct request *rq);
 
-#define BODY(fields) .body = fields, .body_size = sizeof(struct stuff_body)
+#define BODY(fields) .body = (fields), .body_size = sizeof(struct stuff_body)
 
 static const struct field link_fields[] = {
 	SHOWN("url", FIELD_TEXT, .flags = FIELD_REQUIRED),
@@ -374,7 +374,7 @@ make_link(struct request *rq)
 	struct link link = {.expires = clock_now() / 1000 + LINK_LIFE};
 	json_object *o = json_new_object(cx->arena);
 	char signature[TOKEN_SIGNATURE_SIZE];
-	const char *right;
+	const char *right = "";
 	struct stuff stuff;
 
 	TRY(store_get(cx, &stuff_kind, rq->params[0], &stuff));

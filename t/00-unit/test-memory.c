@@ -267,9 +267,10 @@ name_works(struct arena *a)
 static bool
 log_works(struct arena *a)
 {
+	const char *latin = "caf\xe9";
+
 	(void)a;
-	LOG(LOG_ERROR, "tried", LOG_TEXT("text", "caf\xe9"),
-	    LOG_NUMBER("n", 5));
+	LOG(LOG_ERROR, "tried", LOG_TEXT("text", latin), LOG_NUMBER("n", 5));
 	return true;
 }
 
@@ -365,6 +366,10 @@ try_each(bool (*works)(struct arena *), atomic_long *which)
 	/* What libraries keep for later, they have by then. */
 	attempt(works);
 	TAP_INT(attempt(works), WHOLE_RESULT);
+#ifdef SANITIZED
+	if (which == &fails_at)
+		return; /* their malloc() does not fail */
+#endif
 	while (code != WHOLE_RESULT && n < 2000) {
 		pid_t pid;
 
@@ -428,7 +433,6 @@ int
 main(int argc, char **argv)
 {
 	static const struct tap_test tests[] = {
-#ifndef SANITIZED
 		{"arena, out of memory", arena_out_of_memory},
 		{"JSON, out of memory", json_out_of_memory},
 		{"records, out of memory", record_out_of_memory},
@@ -439,7 +443,6 @@ main(int argc, char **argv)
 		{"file names, out of memory", name_out_of_memory},
 		{"the log, out of memory", log_out_of_memory},
 		{"a request, out of memory", request_out_of_memory},
-#endif
 		{"a log that can't be written", log_cannot_be_written},
 		{"a request that can't be logged", request_cannot_be_logged},
 		{0},

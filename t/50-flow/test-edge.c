@@ -1,0 +1,283 @@
+/* test-edge.c: clients that dawdle, come by the thousand or hang up, and bytes
+ * on a service's socket that no nginx sends.  Others don't notice.
+ * SPDX-License-Identifier: MIT */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "flow.h"
+
+#define IDLE 10000     /* connections, or as many as the system lets us have */
+#define GIVEN_UP 90000 /* ms in which nginx must have given up on someone */
+
+/* A connection to nginx, without TLS: what is here is before and below it. */
+static int
+edge_connect(void)
+{
+	const char *port = strrchr(stack("BASE_URL"), ':') + 1;
+	struct sockaddr_in at = {.sin_family = AF_INET,
+				 .sin_port = htons((uint16_t)atoi(port)),
+				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && connect(fd, (void *)&at, sizeof(at)) != 0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+served(void)
+{
+	struct student *s = student_new();
+
+	TAP_INT(ask(s, "GET", "/api/stuff", NULL, NULL)->status, 200);
+	student_free(s);
+}
+
+/* Has the other end closed, at the latest then?  What it says is passed over.
+ */
+static bool
+hung_up(int fd, int64_t until)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char bytes[1024];
+	int64_t left;
+
+	while ((left = until - clock_monotonic()) > 0) {
+		ssize_t n;
+
+		if (poll(&p, 1, (int)left) <= 0)
+			return false;
+		n = recv(fd, bytes, sizeof(bytes), 0);
+		if (n == 0 || (n < 0 && errno == ECONNRESET))
+			return true;
+	}
+	return false;
+}
+
+/* Begins a TLS handshake, or a plain request, and says no more. */
+static void
+dawdlers_are_given_up(void)
+{
+	static const char *const beginnings[] = {"", "\x16\x03\x01\x02",
+						 "GET /api/st"};
+	int fds[300];
+	int64_t until;
+
+	for (int i = 0; i < 300; i++) {
+		const char *s = beginnings[i % 3];
+
+		fds[i] = edge_connect();
+		CU_ASSERT_FATAL(fds[i] >= 0);
+		CU_ASSERT(send(fds[i], s, strlen(s), MSG_NOSIGNAL) >= 0);
+	}
+	served();
+	until = clock_monotonic() + GIVEN_UP;
+	for (int i = 0; i < 300; i++) {
+		CU_ASSERT(hung_up(fds[i], until));
+		close(fds[i]);
+	}
+	served();
+}
+
+/* nginx has far fewer places: those that say nothing make room. */
+static void
+ten_thousand_idle(void)
+{
+	struct rlimit files;
+	int *fds = calloc(IDLE, sizeof(*fds)), n = 0, max = IDLE;
+
+	getrlimit(RLIMIT_NOFILE, &files);
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_cur < IDLE + 200)
+		max = (int)files.rlim_cur - 200;
+	while (n < max && (fds[n] = edge_connect()) >= 0)
+		n++;
+	tap_note("%d connections", n);
+	CU_ASSERT(n > 100);
+	for (int i = 0; i < 5; i++)
+		served();
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	free(fds);
+	served();
+}
+
+/* Both ends of a client that only writes: its request is answered. */
+static void
+half_closed(void)
+{
+	int fd = fcgi_connect("stuff");
+	const struct answer *a;
+
+	CU_ASSERT_FATAL(fd >= 0);
+	TAP_INT(fcgi_begin(fd, false,
+			   (const char *const[]){"REQUEST_METHOD=GET",
+						 "SCRIPT_NAME=/api/stuff",
+						 NULL}),
+		0);
+	TAP_INT(fcgi_body(fd, "", 0), 0);
+	shutdown(fd, SHUT_WR);
+	a = fcgi_receive(fd);
+	TAP_INT(a->status, 200);
+}
+
+static bool
+healthy(void *service)
+{
+	return fcgi_ask(service,
+			(const char *const[]){"REQUEST_METHOD=GET",
+					      "SCRIPT_NAME=/healthz", NULL},
+			NULL, 0)
+		       ->status == 200;
+}
+
+/* Records: version, type, request id, content length, padding, reserved. */
+#define RECORD(version, type, id, len, pad) \
+	version type "\x00" id len pad "\x00"
+#define BEGIN                                              \
+	RECORD("\x01", "\x01", "\x01", "\x00\x08", "\x00") \
+	"\x00\x01\x00\x00\x00\x00\x00\x00"
+
+static void
+hostile_records(void)
+{
+#define BYTES(s)                 \
+	{                        \
+		s, sizeof(s) - 1 \
+	}
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} hostile[] = {
+		BYTES("\x01"),
+		BYTES("\x01\x01\x00\x01\x00"),
+		BYTES("GET / HTTP/1.1\r\n\r\n"),
+		BYTES(RECORD("\x09", "\x01", "\x01", "\x00\x08", "\x00")),
+		BYTES(RECORD("\x01", "\x63", "\x01", "\x00\x00", "\x00")),
+		BYTES(RECORD("\x01", "\x04", "\x01", "\x00\x00", "\x00")),
+		BYTES(RECORD("\x01", "\x05", "\x01", "\x00\x04",
+			     "\x00") "abcd"),
+		/* begun, and no more; a role that is none; begun short */
+		BYTES(BEGIN),
+		BYTES(RECORD("\x01", "\x01", "\x01", "\x00\x08",
+			     "\x00") "\x00\x07\x00\x00\x00\x00\x00\x00"),
+		BYTES(RECORD("\x01", "\x01", "\x01", "\x00\x02",
+			     "\x00") "\x00\x01"),
+		/* parameters: cut off, longer than their record, of 1 GiB */
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x01", "\x00\x10",
+				   "\x00") "\x05\x05"
+					   "ab"),
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x01", "\x00\x04",
+				   "\x00") "\x7f\x7f"
+					   "ab" RECORD("\x01", "\x04", "\x01",
+						       "\x00\x00", "\x00")),
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x01", "\x00\x09",
+				   "\x00") "\x01\xc0\x00\x00\x00"
+					   "abcd" RECORD("\x01", "\x04", "\x01",
+							 "\x00\x00", "\x00")),
+		/* another request's parameters amid ours; all is padding */
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x02", "\x00\x00", "\x00")),
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x01", "\x00\x00", "\xff")),
+		/* aborted before it was whole; data without an end */
+		BYTES(BEGIN RECORD("\x01", "\x02", "\x01", "\x00\x00", "\x00")),
+		BYTES(BEGIN RECORD("\x01", "\x04", "\x01", "\x00\x00", "\x00")
+			      RECORD("\x01", "\x05", "\x01", "\xff\xff",
+				     "\x00") "x"),
+	};
+	pid_t before = stack_pid("stuff");
+
+	for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++) {
+		/* More than there are workers, and each hangs up at last. */
+		for (int n = 0; n < 12; n++) {
+			int fd = fcgi_connect("stuff");
+
+			CU_ASSERT_FATAL(fd >= 0);
+			(void)!send(fd, hostile[i].bytes, hostile[i].len,
+				    MSG_NOSIGNAL);
+			if (n % 2 == 0)
+				shutdown(fd, SHUT_WR);
+			close(fd);
+		}
+		if (!eventually(20000, healthy, (void *)(uintptr_t) "stuff")) {
+			tap_note("after number %zu", i);
+			CU_FAIL("not healthy any more");
+		}
+	}
+	served();
+	TAP_INT(stack_pid("stuff"), before);
+	TAP_INT(kill(before, 0), 0);
+}
+
+#define CROWD 1000
+
+static atomic_int refused, healths;
+
+/* All at once; and amid them someone asks whether the service lives. */
+static void
+ask_in_crowd(int i, void *unused)
+{
+	(void)unused;
+	if (i % 100 == 99)
+		healths += healthy((void *)(uintptr_t) "stuff");
+	else
+		refused += fcgi_call("stuff", "GET", "/api/stuff", NULL, NULL)
+				   ->status == 503;
+}
+
+static void
+crowd_at_a_dead_database(void)
+{
+	stack_kill("mongo", "STOP");
+	together(CROWD, ask_in_crowd, NULL);
+	stack_kill("mongo", "CONT");
+	TAP_INT(healths, CROWD / 100);
+	TAP_INT(refused, CROWD - CROWD / 100);
+}
+
+static bool
+serves_again(void *unused)
+{
+	(void)unused;
+	return fcgi_call("stuff", "GET", "/api/stuff", NULL, NULL)->status ==
+	       200;
+}
+
+static void
+all_is_well(void)
+{
+	CU_ASSERT(eventually(20000, serves_again, NULL));
+	served();
+	TAP_INT(checker_run(30), 0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct tap_test tests[] = {
+		{"who begins and says no more is given up",
+		 dawdlers_are_given_up},
+		{"ten thousand idle connections", ten_thousand_idle},
+		{"a client that only listens", half_closed},
+		{"hostile FastCGI records", hostile_records},
+		{"a thousand at a dead database", crowd_at_a_dead_database},
+		{"all is well afterwards", all_is_well},
+		{0},
+	};
+
+	stack_up((const char *const[]){NULL});
+	return tap_run(argc, argv, tests);
+}
