@@ -1059,6 +1059,37 @@ test_rubbish(void)
 	student_free(s);
 }
 
+/* With a real key the card is typed into Stripe's own field: only there may the
+ * page load anything from elsewhere. */
+static void
+test_stripe(void)
+{
+	struct student *seller = signs_up("Ann"), *buyer = signs_up("Bob");
+	char id[ID_SIZE], order[ID_SIZE], *path;
+	const struct answer *a;
+
+	lists(seller, "Notes", "", id);
+	sends_file(seller, id, "a.txt", "a");
+	buys_at_last(buyer, id, order);
+	path = text("/checkout/%s", order);
+	a = get(buyer, path);
+	HAS(a, "value=\"pm_card_visa\"");
+	HAS_NOT(a, "stripe.com");
+	CU_ASSERT_PTR_NULL(strstr(a->headers, "stripe.com"));
+	stack_restart("storefront", "STRIPE_PUBLISHABLE_KEY=pk_test_1");
+	a = get(buyer, path);
+	TAP_INT(a->status, 200);
+	HAS(a, "pk_test_1");
+	HAS_NOT(a, "pm_card_visa");
+	CU_ASSERT_PTR_NOT_NULL(strstr(a->headers, "script-src 'self' "
+						  "https://js.stripe.com;"));
+	CU_ASSERT_PTR_NULL(strstr(get(buyer, "/")->headers, "stripe.com"));
+	stack_restart("storefront", NULL);
+	free(path);
+	student_free(seller);
+	student_free(buyer);
+}
+
 /* What the log may not hold: coupons, passwords, tokens. */
 static void
 test_log(void)
@@ -1099,6 +1130,7 @@ main(int argc, char **argv)
 		{"the account, the admin", test_account},
 		{"a service that is down or slow", test_down},
 		{"a service that answers rubbish", test_rubbish},
+		{"a real card field", test_stripe},
 		{"bad settings", test_starts},
 		{"no request is smuggled", try_smuggling},
 		{"no secret is in the log", test_log},
