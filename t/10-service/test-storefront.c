@@ -613,6 +613,14 @@ test_pictures(void)
 	CU_ASSERT(gets(s, "/api/stuff/", id, "reserved"));
 	EXPECT(ask(s, "PUT", path, PNG "two", NULL), 409);
 	TAP_STRING(get(other, path)->body, PNG "one");
+	/* It goes with the listing. */
+	TAP_INT(db_count("stuff", "pictures", "{}"), 1);
+	free(path);
+	path = text("/api/orders/%s", order);
+	EXPECT(ask(other, "DELETE", path, NULL, NULL), 204);
+	CU_ASSERT(gets(s, "/api/stuff/", id, "available"));
+	EXPECT(ask(s, "DELETE", listing, NULL, NULL), 204);
+	TAP_INT(db_count("stuff", "pictures", "{}"), 0);
 	free(path);
 	free(listing);
 	student_free(s);
