@@ -192,7 +192,9 @@ orders_show(struct request *rq)
 	}
 	if (model_is(order.json, "status", "cancelled"))
 		json_put_text(o, "again_url", model_text(o, "listing_url"));
-	return view_page(v, "order", model_text(o, "title"),
+	return view_page(v, "order",
+			 arena_printf(v->a, "Your order: %s",
+				      model_text(o, "title")),
 			 "Your order, and what became of it.");
 }
 

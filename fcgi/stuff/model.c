@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "failpoint.h"
+#include "pictures.h"
 #include "standing.h"
 
 #define BATCH 100	  /* of a seller's listings at once */
@@ -546,6 +547,8 @@ stuff_follow_seller(struct context *cx, void *none, const void *arg)
 			memcpy(last, found[i].head.id, ID_SIZE);
 			TRY(store_change(cx, &stuff_kind, last, follow_seller,
 					 NULL, &s));
+			if (is(&s, STUFF_REMOVED))
+				TRY(picture_remove(cx, last));
 		}
 	} while (n == BATCH);
 	return NULL;

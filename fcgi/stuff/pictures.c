@@ -81,6 +81,17 @@ picture_put(struct context *cx, const char *stuff_id, const char *bytes,
 	return NULL;
 }
 
+const struct fail *
+picture_remove(struct context *cx, const char *stuff_id)
+{
+	bson_t *filter = bson_new();
+	bson_oid_t oid;
+
+	bson_oid_init_from_string(&oid, stuff_id);
+	BSON_APPEND_OID(filter, "_id", &oid);
+	return store_remove(cx, &picture_kind, filter);
+}
+
 struct bytes {
 	char *bytes;
 	size_t len;
@@ -114,5 +125,6 @@ picture_send(struct request *rq, const char *stuff_id)
 			*http_query(rq) ? ", immutable" : "");
 	http_set_header(rq, "Content-Security-Policy",
 			"default-src 'none'; sandbox");
-	return http_reply_stream(rq, 200, p.type, (int64_t)b->len, write_out, b);
+	return http_reply_stream(rq, 200, p.type, (int64_t)b->len, write_out,
+				 b);
 }

@@ -19,6 +19,9 @@ const struct fail *picture_put(struct context *cx, const char *stuff_id,
 			       const char *bytes, size_t len,
 			       const char **ret_version);
 
+/* Takes it away, if there is one. */
+const struct fail *picture_remove(struct context *cx, const char *stuff_id);
+
 /* Answers with a listing's picture; 404 when it has none. */
 const struct fail *picture_send(struct request *rq, const char *stuff_id);
 

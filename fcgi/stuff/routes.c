@@ -261,6 +261,7 @@ take_off(struct request *rq)
 
 	TRY(store_change(rq->cx, &stuff_kind, rq->params[0], stuff_remove,
 			 &rq->user, &stuff));
+	TRY(picture_remove(rq->cx, stuff.head.id));
 	return http_reply(rq, 204, NULL);
 }
 

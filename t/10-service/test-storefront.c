@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "browser.h"
@@ -611,6 +613,14 @@ test_pictures(void)
 	CU_ASSERT(gets(s, "/api/stuff/", id, "reserved"));
 	EXPECT(ask(s, "PUT", path, PNG "two", NULL), 409);
 	TAP_STRING(get(other, path)->body, PNG "one");
+	/* It goes with the listing. */
+	TAP_INT(db_count("stuff", "pictures", "{}"), 1);
+	free(path);
+	path = text("/api/orders/%s", order);
+	EXPECT(ask(other, "DELETE", path, NULL, NULL), 204);
+	CU_ASSERT(gets(s, "/api/stuff/", id, "available"));
+	EXPECT(ask(s, "DELETE", listing, NULL, NULL), 204);
+	TAP_INT(db_count("stuff", "pictures", "{}"), 0);
 	free(path);
 	free(listing);
 	student_free(s);
@@ -785,6 +795,75 @@ test_refresh(void)
 	snprintf(cookie, sizeof(cookie),
 		 "HTTP_COOKIE=__Secure-refresh=rubbish");
 	TAP_INT(fcgi_ask("storefront", params, NULL, 0)->status, 303);
+}
+
+/* What nginx hands to a service: a listener in the service's place keeps it. */
+struct listener {
+	int fd;
+	char heard[16384];
+};
+
+static void *
+hear(void *arg)
+{
+	struct listener *l = arg;
+	int fd = accept(l->fd, NULL, NULL);
+	ssize_t n = fd >= 0 ? recv(fd, l->heard, sizeof(l->heard) - 1, 0) : 0;
+
+	for (ssize_t i = 0; i < n; i++) /* it is no text */
+		if (l->heard[i] == '\0')
+			l->heard[i] = ' ';
+	close(fd);
+	return NULL;
+}
+
+static void
+ask_instead_of(struct listener *l, const char *service, const char *path,
+	       const char *cookies)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	const char *const headers[] = {cookies, NULL};
+	struct student *s = student_new();
+	pthread_t thread;
+
+	memset(l, 0, sizeof(*l));
+	stack_kill(service, NULL);
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/%s.sock",
+		 stack("RUN_DIR"), service);
+	unlink(at.sun_path);
+	l->fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	CU_ASSERT_FATAL(bind(l->fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+			chmod(at.sun_path, 0666) == 0 && listen(l->fd, 8) == 0);
+	pthread_create(&thread, NULL, hear, l);
+	ask(s, "GET", path, NULL, headers);
+	shutdown(l->fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	close(l->fd);
+	unlink(at.sun_path);
+	stack_start(service, NULL);
+	student_free(s);
+}
+
+/* The refresh token is for auth and the storefront alone. */
+static void
+test_cookies(void)
+{
+	static const char *const cookies[] = {
+		"Cookie: a=1; __Secure-refresh=secret; b=2",
+		"Cookie: __Secure-refresh=secret; a=1; b=2",
+		"Cookie: a=1; b=2; __Secure-refresh=secret",
+	};
+	struct listener l;
+
+	for (size_t i = 0; i < COUNT(cookies); i++) {
+		ask_instead_of(&l, "stuff", "/api/stuff", cookies[i]);
+		CU_ASSERT_PTR_NOT_NULL(strstr(l.heard, "a=1; b=2"));
+		CU_ASSERT_PTR_NULL(strstr(l.heard, "secret"));
+	}
+	ask_instead_of(&l, "auth", "/api/users/sessions", cookies[0]);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.heard, "__Secure-refresh=secret"));
+	ask_instead_of(&l, "storefront", "/help", cookies[0]);
+	CU_ASSERT_PTR_NOT_NULL(strstr(l.heard, "__Secure-refresh=secret"));
 }
 
 static void
@@ -988,6 +1067,37 @@ test_rubbish(void)
 	student_free(s);
 }
 
+/* With a real key the card is typed into Stripe's own field: only there may the
+ * page load anything from elsewhere. */
+static void
+test_stripe(void)
+{
+	struct student *seller = signs_up("Ann"), *buyer = signs_up("Bob");
+	char id[ID_SIZE], order[ID_SIZE], *path;
+	const struct answer *a;
+
+	lists(seller, "Notes", "", id);
+	sends_file(seller, id, "a.txt", "a");
+	buys_at_last(buyer, id, order);
+	path = text("/checkout/%s", order);
+	a = get(buyer, path);
+	HAS(a, "value=\"pm_card_visa\"");
+	HAS_NOT(a, "stripe.com");
+	CU_ASSERT_PTR_NULL(strstr(a->headers, "stripe.com"));
+	stack_restart("storefront", "STRIPE_PUBLISHABLE_KEY=pk_test_1");
+	a = get(buyer, path);
+	TAP_INT(a->status, 200);
+	HAS(a, "pk_test_1");
+	HAS_NOT(a, "pm_card_visa");
+	CU_ASSERT_PTR_NOT_NULL(strstr(a->headers, "script-src 'self' "
+						  "https://js.stripe.com;"));
+	CU_ASSERT_PTR_NULL(strstr(get(buyer, "/")->headers, "stripe.com"));
+	stack_restart("storefront", NULL);
+	free(path);
+	student_free(seller);
+	student_free(buyer);
+}
+
 /* What the log may not hold: coupons, passwords, tokens. */
 static void
 test_log(void)
@@ -1024,9 +1134,11 @@ main(int argc, char **argv)
 		{"forms of others", test_forgery},
 		{"a sign-in in the middle of a form", test_resumed},
 		{"several tabs refresh", test_refresh},
+		{"who sees the refresh token", test_cookies},
 		{"the account, the admin", test_account},
 		{"a service that is down or slow", test_down},
 		{"a service that answers rubbish", test_rubbish},
+		{"a real card field", test_stripe},
 		{"bad settings", test_starts},
 		{"no request is smuggled", try_smuggling},
 		{"no secret is in the log", test_log},
