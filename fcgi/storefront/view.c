@@ -145,6 +145,9 @@ view_new(struct request *rq)
 	};
 	if (v->visitor.refresh != NULL && *v->visitor.refresh == '\0')
 		v->visitor.refresh = NULL;
+	/* What failed before anybody looked who asks: an unknown address. */
+	if (!rq->signed_in && v->visitor.session != NULL)
+		rq->signed_in = token_read(v->a, v->visitor.session, &rq->user);
 	if (!rq->signed_in)
 		v->visitor.session = NULL;
 	rq->own = v;

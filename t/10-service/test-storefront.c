@@ -287,6 +287,10 @@ test_private(void)
 	student_free(s);
 	s = signs_up("Ann");
 	PAGE(get(s, "/admin/users"), 403, "Not for you");
+	/* Whoever gets lost is signed in still. */
+	a = get(s, "/nothing");
+	PAGE(a, 404, "Not found");
+	HAS(a, "action=\"/signout\"");
 	student_free(s);
 }
 
