@@ -331,9 +331,9 @@ check_static() {
     flags+=(-std=gnu17 -D_GNU_SOURCE -DNATS_HAS_STREAMING -Ilib)
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --suppress=missingIncludeSystem \
         --error-exitcode=1 -Ilib -DNATS_HAS_STREAMING lib fcgi
-    printf '%s\n' lib/*.c fcgi/*/*.c | xargs -P "$(nproc)" -I FILE clang-tidy -quiet FILE -- "${flags[@]}"
+    printf '%s\n' lib/*.c fcgi/*/*.c | xargs -P "$(nproc)" -I {} clang-tidy -quiet {} -- "${flags[@]}"
     # What leaks, LeakSanitizer sees; the analyzer loses sight of what is kept in a list or given to a thread.
-    printf '%s\n' lib/*.c fcgi/*/*.c | xargs -P "$(nproc)" -I FILE gcc -c -o /dev/null -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror "${flags[@]}" FILE
+    printf '%s\n' lib/*.c fcgi/*/*.c | xargs -P "$(nproc)" -I {} gcc -c -o /dev/null -O1 -fanalyzer -Wno-analyzer-malloc-leak -Werror "${flags[@]}" {}
 }
 
 check_stack() {

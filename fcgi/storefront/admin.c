@@ -80,7 +80,7 @@ put_coupon_form(struct view *v)
 static const struct fail *
 put_made(struct view *v)
 {
-	int64_t wanted = atoll(form_get(&v->query, "made")), n = 0;
+	int64_t wanted = strtoll(form_get(&v->query, "made"), NULL, 10), n = 0;
 	const char *cursor = "", *codes = "";
 
 	if (wanted < 1 || wanted > MADE_MAX)
@@ -147,7 +147,7 @@ put_number(struct view *v, json_object *body, const char *name)
 	if (*typed == '\0')
 		return;
 	if (strlen(typed) < 10 && strspn(typed, "0123456789") == strlen(typed))
-		json_put_int(body, name, atoll(typed));
+		json_put_int(body, name, strtoll(typed, NULL, 10));
 	else
 		json_put_text(body, name, typed);
 }

@@ -257,7 +257,7 @@ conclude(struct exchange *x, CURLcode code)
 	c->location = header_of(x, "Location", 0);
 	c->removed = header_of(x, "Stuff-Status", 0);
 	after = header_of(x, "Retry-After", 0);
-	c->retry_after = after ? atoi(after) : 0;
+	c->retry_after = after ? (int)strtol(after, NULL, 10) : 0;
 	keep_cookies(x);
 	if (!c->good && (c->status >= 500 || c->status / 100 == 2))
 		LOG(LOG_WARN, "a service fails", LOG_TEXT("path", c->what),

@@ -144,7 +144,7 @@ static const struct fail *
 take_head(struct body *b, struct part *ret)
 {
 	struct arena *a = b->rq->cx->arena;
-	const char *line;
+	const char *line = "";
 
 	*ret = (struct part){"", "", "application/octet-stream"};
 	for (int i = 0; i < LINES_MAX; i++) {

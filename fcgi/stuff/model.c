@@ -603,12 +603,14 @@ stuff_release(struct context *cx, void *rec, const void *arg)
 	struct stuff *s = rec;
 
 	TRY(check_there(cx, s));
-	if (strcmp(s->order_id, event->subject) == 0)
+	if (strcmp(s->order_id, event->subject) == 0) {
 		pass_on(s);
-	else if (strcmp(s->other_id, event->subject) == 0)
-		s->other_until = *s->other_id = '\0';
-	else
+	} else if (strcmp(s->other_id, event->subject) == 0) {
+		*s->other_id = '\0';
+		s->other_until = 0;
+	} else {
 		return STORE_KEEP;
+	}
 	return follow(cx, s);
 }
 
