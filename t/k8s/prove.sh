@@ -142,6 +142,10 @@ K
     wait_for 30 'the policies alone again' cannot_reach auth 27017 "$mine"
 }
 
+unavailable() {
+    [[ $(edge -w ' %{http_code}' https://ticketing.dev/api/stuff) == '{"errors":[{"message":"Service unavailable, please try again"}]} 503' ]]
+}
+
 unrouted() {
     local path
     for path in healthz readyz metrics; do
@@ -149,6 +153,10 @@ unrouted() {
     done
     [[ $(edge -o /dev/null -w '%{http_code}' http://ticketing.dev/api/users/currentuser) == 308 ]]
     [[ $(too_large) == '{"errors":[{"message":"Payload Too Large"}]} 413' ]]
+    kubectl scale deployment/stuff --replicas=0
+    wait_for 60 'what is said of a service without pods' unavailable
+    kubectl scale deployment/stuff --replicas=1
+    kubectl rollout status deployment/stuff --timeout=120s
 }
 
 # tests PROGRAM [PART]: with the cluster as its stack, through the ingress.
