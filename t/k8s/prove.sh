@@ -209,7 +209,7 @@ synced() {
     echo $! >"$lab/run/skaffold.pid"
     wait_for 300 'skaffold dev to deploy' grep -q 'Watching for changes' "$dev"
     wait_for 30 'an answer through the ingress' answers
-    wait_for 30 "a service's log" grep -q '^\[orders\] {' "$dev"
+    wait_for 30 "a service's log" grep -q '^\[orders\]' "$dev"
 
     # nginx's own words, without a new image or pod.
     pods=$(kubectl get pods -l tier=service -o name | sort)
