@@ -108,7 +108,7 @@ run() {
 demo() {
     mkdir -p "$lab/front/t"
     cp "$top/t/demo.sh" "$lab/front/t/"
-    "$lab/front/t/demo.sh"
+    bash "$lab/front/t/demo.sh"
 }
 
 # reaches POD PORT ADDRESS
