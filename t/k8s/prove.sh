@@ -92,7 +92,7 @@ images() {
         ((size < 60))
         [[ $(docker image inspect -f '{{.Config.User}}' "ticketing/$name") == 10001:10001 ]]
         # Nothing has a setting by default that it should be given.
-        if docker run --rm --network=none "ticketing/$name"; then return 1; else (($? == 78)); fi
+        if docker run --rm --network=host "ticketing/$name"; then return 1; else (($? == 78)); fi
     done
 }
 
