@@ -25,6 +25,7 @@
 #define MAX_SETTINGS 64
 #define ANSWER_MAX (64 << 20) /* bytes of a body that is kept */
 #define ASK_TIMEOUT 30L	      /* s */
+#define DROPPED_NOTED 20      /* requests; the others are only counted */
 
 /* --- the stack ----------------------------------------------------------- */
 
@@ -951,11 +952,12 @@ https_ask(const char *const *params, const char *body, size_t len)
 	a = ask_url(own_curl(), start_own(BY_FCGI),
 		    param(params, "REQUEST_METHOD"), url, text, headers);
 	free(text);
-	if (is_dropped(a)) {
-		dropped++;
-		tap_note("dropped: %s %s: %d %s",
+	if (is_dropped(a) && dropped++ < DROPPED_NOTED) {
+		const char *why = a->error ? a->error : a->body;
+
+		tap_note("dropped: %s %s: %d %.*s",
 			 param(params, "REQUEST_METHOD"), url, a->status,
-			 a->error ? a->error : a->body);
+			 (int)strcspn(why, "\r\n"), why);
 	}
 	return a;
 }

@@ -16,10 +16,15 @@ cat >"$lab/docker/daemon.json" <<J
  "storage-driver": "overlay2", "oom-score-adjust": 0, "features": {"buildkit": true},
  "bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false, "ip-masq": false}
 J
-# Builds go over this machine's network, as there is no bridge; skaffold too calls this.
+# Builds go over this machine's network, as there is no bridge; skaffold too calls this. Debian's client does not know the --load that
+# skaffold says, and does that anyway.
 cat >"$lab/bin/docker" <<'J'
-#!/bin/sh
-[ "$1" != build ] || { shift && set -- build --network=host "$@"; }
+#!/bin/bash
+[[ $1 != build ]] || set -- build --network=host "${@:2}"
+for argument; do
+    shift
+    [[ $argument == --load ]] || set -- "$@" "$argument"
+done
 exec /usr/bin/docker "$@"
 J
 chmod +x "$lab/bin/docker"
