@@ -814,9 +814,12 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 		why = fail->cause     ? fail->cause
 		      : fail->reasons ? fail->reasons->msg
 				      : fail->name;
-	LOG(rq.status >= 500 ? LOG_ERROR : LOG_INFO, "request",
-	    LOG_TEXT("method", rq.method), LOG_TEXT("path", logged_path(&rq)),
-	    LOG_NUMBER("status", rq.status),
+	/* Who asks every other second whether all is well is no news. */
+	LOG(rq.status >= 500	    ? LOG_ERROR
+	    : probe && fail == NULL ? LOG_DEBUG
+				    : LOG_INFO,
+	    "request", LOG_TEXT("method", rq.method),
+	    LOG_TEXT("path", logged_path(&rq)), LOG_NUMBER("status", rq.status),
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),
 	    LOG_NUMBER("ms", clock_monotonic() - rq.began));

@@ -39,8 +39,9 @@ coupon_uses(const struct buyer *admin, const char *code)
 		fcgi_call("payments", "GET", "/api/coupons?limit=100", NULL,
 			  admin->token);
 
-	for (size_t i = 0; a->json && i < json_object_array_length(a->json);
-	     i++) {
+	TAP_INT(a->status, 200);
+	for (size_t i = 0;
+	     a->status == 200 && i < json_object_array_length(a->json); i++) {
 		json_object *o = json_object_array_get_idx(a->json, i), *n;
 
 		if (strcmp(json_text(o, "code"), code) == 0 &&
