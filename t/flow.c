@@ -18,7 +18,8 @@
 #include "clock.h"
 #include "token.h"
 
-#define RETRY_PACE 20 /* ms before a trader who was refused tries again */
+#define RETRY_PACE 20  /* ms before a trader who was refused tries again */
+#define PAY_WAIT 10000 /* ms that a buyer asks again when told to */
 #define TRADERS 4
 #define TRADE_PACE 50	/* ms between two: the checker reads all of them */
 #define SETTLE_WAIT 120 /* s: what was lost on the way comes again after 30 */
@@ -168,12 +169,20 @@ buyer_buys(const struct buyer *b, const char *stuff_id)
 const struct answer *
 buyer_pays(const struct buyer *b, const char *order_id, const char *token)
 {
+	int64_t until = clock_monotonic() + PAY_WAIT;
+	const struct answer *a;
 	char body[256];
 
 	snprintf(body, sizeof(body), "{\"orderId\":\"%s\"%s%s%s}", order_id,
 		 token ? ",\"token\":\"" : "", token ? token : "",
 		 token ? "\"" : "");
-	return fcgi_call("payments", "POST", "/api/payments", body, b->token);
+	for (;;) {
+		a = fcgi_call("payments", "POST", "/api/payments", body,
+			      b->token);
+		if (a->status != 503 || clock_monotonic() > until)
+			return a;
+		clock_sleep(RETRY_PACE);
+	}
 }
 
 const struct answer *

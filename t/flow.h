@@ -32,6 +32,7 @@ const struct answer *buyer_uploads(const struct buyer *b, const char *stuff_id);
  * answer lasts until the thread asks anew. */
 char *buyer_lists(const struct buyer *b, int64_t price);
 const struct answer *buyer_buys(const struct buyer *b, const char *stuff_id);
+/* The buyer asks again, for a while, when told that it is under way. */
 const struct answer *buyer_pays(const struct buyer *b, const char *order_id,
 				const char *token);
 const struct answer *buyer_cancels(const struct buyer *b, const char *order_id);
