@@ -163,8 +163,10 @@ measure_write(struct context *cx, FILE *to)
 	pthread_mutex_lock(&turn);
 	forget(common);
 	forget(service->metrics);
-	METRIC_SET(&bus_up, bus_connected(service->bus), NULL);
-	METRIC_SET(&parked, (int64_t)bus_parked(service->bus), NULL);
+	if (service->bus != NULL) {
+		METRIC_SET(&bus_up, bus_connected(service->bus), NULL);
+		METRIC_SET(&parked, (int64_t)bus_parked(service->bus), NULL);
+	}
 	if (service->store != NULL)
 		METRIC_SET(&database_up, up, NULL);
 	if (up)

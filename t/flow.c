@@ -18,8 +18,8 @@
 #include "clock.h"
 #include "token.h"
 
-#define RETRY_PACE 20  /* ms before a trader who was refused tries again */
-#define PAY_WAIT 10000 /* ms that a buyer asks again when told to */
+#define RETRY_PACE 20 /* ms before a trader who was refused tries again */
+#define INSIST 10000  /* ms that one asks again when told to */
 #define TRADERS 4
 #define TRADE_PACE 50	/* ms between two: the checker reads all of them */
 #define SETTLE_WAIT 120 /* s: what was lost on the way comes again after 30 */
@@ -142,6 +142,21 @@ buyer_uploads(const struct buyer *b, const char *stuff_id)
 	return fcgi_ask("stuff", params, "all of it", 9);
 }
 
+const struct answer *
+fcgi_insist(const char *service, const char *method, const char *path,
+	    const char *body, const char *token)
+{
+	int64_t until = clock_monotonic() + INSIST;
+	const struct answer *a;
+
+	for (;;) {
+		a = fcgi_call(service, method, path, body, token);
+		if (a->status != 503 || clock_monotonic() > until)
+			return a;
+		clock_sleep(RETRY_PACE);
+	}
+}
+
 char *
 buyer_lists(const struct buyer *b, int64_t price)
 {
@@ -150,7 +165,7 @@ buyer_lists(const struct buyer *b, int64_t price)
 
 	snprintf(body, sizeof(body), "{\"title\":\"Notes\",\"price\":%lld}",
 		 (long long)price);
-	a = fcgi_call("stuff", "POST", "/api/stuff", body, b->token);
+	a = fcgi_insist("stuff", "POST", "/api/stuff", body, b->token);
 	TAP_INT(a->status, 201);
 	id = strdup(a->status == 201 ? answer_text(a, "id") : "");
 	TAP_INT(buyer_uploads(b, id)->status, 200);
@@ -169,20 +184,12 @@ buyer_buys(const struct buyer *b, const char *stuff_id)
 const struct answer *
 buyer_pays(const struct buyer *b, const char *order_id, const char *token)
 {
-	int64_t until = clock_monotonic() + PAY_WAIT;
-	const struct answer *a;
 	char body[256];
 
 	snprintf(body, sizeof(body), "{\"orderId\":\"%s\"%s%s%s}", order_id,
 		 token ? ",\"token\":\"" : "", token ? token : "",
 		 token ? "\"" : "");
-	for (;;) {
-		a = fcgi_call("payments", "POST", "/api/payments", body,
-			      b->token);
-		if (a->status != 503 || clock_monotonic() > until)
-			return a;
-		clock_sleep(RETRY_PACE);
-	}
+	return fcgi_insist("payments", "POST", "/api/payments", body, b->token);
 }
 
 const struct answer *

@@ -28,11 +28,15 @@ void buyer_make(struct buyer *b);
 /* Gives a listing of theirs a small file, without which nobody can buy it. */
 const struct answer *buyer_uploads(const struct buyer *b, const char *stuff_id);
 
+/* As fcgi_call(), asking again, for a while, when told to by a 503. */
+const struct answer *fcgi_insist(const char *service, const char *method,
+				 const char *path, const char *body,
+				 const char *token);
+
 /* As list_stuff(), buy() and pay(), over the services' own sockets.  The
  * answer lasts until the thread asks anew. */
 char *buyer_lists(const struct buyer *b, int64_t price);
 const struct answer *buyer_buys(const struct buyer *b, const char *stuff_id);
-/* The buyer asks again, for a while, when told that it is under way. */
 const struct answer *buyer_pays(const struct buyer *b, const char *order_id,
 				const char *token);
 const struct answer *buyer_cancels(const struct buyer *b, const char *order_id);

@@ -25,8 +25,8 @@ admin_make(struct buyer *b)
 char *
 coupon_make(const struct buyer *admin, const char *body)
 {
-	const struct answer *a = fcgi_call("payments", "POST", "/api/coupons",
-					   body, admin->token);
+	const struct answer *a = fcgi_insist("payments", "POST", "/api/coupons",
+					     body, admin->token);
 
 	TAP_INT(a->status, 201);
 	return strdup(a->status == 201 ? answer_text(a, "code") : "");
@@ -36,8 +36,8 @@ int64_t
 coupon_uses(const struct buyer *admin, const char *code)
 {
 	const struct answer *a =
-		fcgi_call("payments", "GET", "/api/coupons?limit=100", NULL,
-			  admin->token);
+		fcgi_insist("payments", "GET", "/api/coupons?limit=100", NULL,
+			    admin->token);
 
 	TAP_INT(a->status, 200);
 	for (size_t i = 0;
@@ -61,7 +61,7 @@ buyer_redeems(const struct buyer *b, const char *order_id, const char *token,
 		 order_id, token ? ",\"token\":\"" : "", token ? token : "",
 		 token ? "\"" : "", coupon ? ",\"coupon\":\"" : "",
 		 coupon ? coupon : "", coupon ? "\"" : "");
-	return fcgi_call("payments", "POST", "/api/payments", body, b->token);
+	return fcgi_insist("payments", "POST", "/api/payments", body, b->token);
 }
 
 void

@@ -6,8 +6,8 @@
 
 #include "flow.h"
 
-static const char *const services[] = {"auth", "stuff", "orders", "expiration",
-				       "payments"};
+static const char *const services[] = {"auth",	     "stuff",	 "orders",
+				       "expiration", "payments", "storefront"};
 #define SERVICES (sizeof(services) / sizeof(services[0]))
 
 static struct student *seller, *buyer;

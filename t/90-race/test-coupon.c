@@ -95,15 +95,21 @@ the_last_use_by_64_buyers(void)
 static void
 the_order_that_lapses_gives_it_back(void)
 {
-	char *code = coupon_make(&admin, "{\"percentOff\":50}");
+	char *code = coupon_make(&admin, "{\"percentOff\":50}"), *body;
 	struct deal d;
 
 	stack_restart("orders", "EXPIRATION_WINDOW_SECONDS=3");
 	deal_make(&d, 1000);
 	gateway_script("{\"faults\":[{\"action\":\"status\",\"store\":false,"
 		       "\"match\":{\"path\":\"/confirm\"}}]}");
-	TAP_INT(buyer_redeems(&d.buyer, d.order, "pm_card_visa", code)->status,
+	body = text("{\"orderId\":\"%s\",\"token\":\"pm_card_visa\","
+		    "\"coupon\":\"%s\"}",
+		    d.order, code);
+	TAP_INT(fcgi_call("payments", "POST", "/api/payments", body,
+			  d.buyer.token)
+			->status,
 		503);
+	free(body);
 	TAP_INT(coupon_uses(&admin, code), 1);
 	CU_ASSERT(deal_becomes(&d, "cancelled"));
 	gateway_script("{\"reset\":true}");
