@@ -41,8 +41,7 @@ struct fail *fail_field(struct arena *a, struct fail *f, const char *param,
 const struct fail *fail_bad_request(struct arena *a, const char *msg);
 const struct fail *fail_not_authorized(struct arena *a);
 const struct fail *fail_payment_failed(struct arena *a, const char *msg);
-const struct fail *fail_forbidden(struct arena *a, const char *msg)
-	__attribute__((returns_nonnull));
+const struct fail *fail_forbidden(struct arena *a, const char *msg);
 const struct fail *fail_not_found(struct arena *a);
 const struct fail *fail_method_not_allowed(struct arena *a, const char *allow);
 const struct fail *fail_conflict(struct arena *a, const char *msg,

@@ -378,11 +378,18 @@ add_route(struct arena *a, json_object *paths, const struct service *service,
 	json_object *o = object_of("summary", r->answers.says);
 	const char *path = describe_path(a, r->path, parameters);
 
-	for (const struct field *f = r->query; f && f->name != NULL; f++)
+	for (const struct field *f = r->query; f && f->name != NULL; f++) {
+		json_object *schema = describe_field(f, false);
+
+		/* "cursor=" is an empty field of a form, and as good as none.
+		 */
+		if (f->type == FIELD_ID)
+			json_put_text(schema, "pattern", "^([0-9a-f]{24})?$");
 		json_object_array_add(
-			parameters, parameter("query", f->name,
-					      (f->flags & FIELD_REQUIRED) != 0,
-					      describe_field(f, false)));
+			parameters,
+			parameter("query", f->name,
+				  (f->flags & FIELD_REQUIRED) != 0, schema));
+	}
 	tags = json_object_new_array();
 	push(tags, service->name);
 	json_put(o, "tags", tags);

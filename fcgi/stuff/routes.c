@@ -340,13 +340,16 @@ check_link(struct context *cx, const struct stuff *s, const struct link *link)
 static const struct fail *
 check_right(struct request *rq, const struct stuff *s, const char **ret)
 {
+	const char *right;
+
 	if (!rq->signed_in)
 		return fail_not_authorized(rq->cx->arena);
-	*ret = right_to(s, rq->user.id, is_admin(rq));
-	if (*ret == NULL)
+	right = right_to(s, rq->user.id, is_admin(rq));
+	if (right == NULL)
 		return fail_forbidden(rq->cx->arena,
 				      "Only its seller and its buyer may have "
 				      "the file");
+	*ret = right;
 	return NULL;
 }
 
