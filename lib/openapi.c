@@ -296,13 +296,13 @@ may_answer(const struct route *r, int status)
 }
 
 static json_object *
-one_of(json_object *a, json_object *b)
+any_of(json_object *a, json_object *b)
 {
 	json_object *o = new_object(), *list = json_object_new_array();
 
 	json_object_array_add(list, a);
 	json_object_array_add(list, b);
-	json_put(o, "oneOf", list);
+	json_put(o, "anyOf", list);
 	return o;
 }
 
@@ -327,7 +327,7 @@ describe_answer(const struct route *r, int status, const char *text)
 	if (r->answers.how == LIST)
 		schema = describe_list(schema);
 	else if (r->answers.how == ONE_OR_LIST)
-		schema = one_of(schema, describe_list(describe(fields, true)));
+		schema = any_of(schema, describe_list(describe(fields, true)));
 	put_content(o, JSON_TYPE, schema);
 	return o;
 }
@@ -381,10 +381,9 @@ add_route(struct arena *a, json_object *paths, const struct service *service,
 	for (const struct field *f = r->query; f && f->name != NULL; f++) {
 		json_object *schema = describe_field(f, false);
 
-		/* "cursor=" is an empty field of a form, and as good as none.
-		 */
-		if (f->type == FIELD_ID)
-			json_put_text(schema, "pattern", "^([0-9a-f]{24})?$");
+		/* "min=" is an empty field of a form: as good as none. */
+		if (!(f->flags & FIELD_REQUIRED))
+			schema = any_of(schema, object_of("const", ""));
 		json_object_array_add(
 			parameters,
 			parameter("query", f->name,

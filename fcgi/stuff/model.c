@@ -134,10 +134,14 @@ static const struct fail *
 append_behind_price(struct context *cx, bson_t *alternatives, const char *op,
 		    const char *cursor)
 {
+	const struct fail *fail;
 	struct stuff last;
 	bson_t inner;
 
-	TRY(store_get(cx, &stuff_kind, cursor, &last));
+	fail = store_get(cx, &stuff_kind, cursor, &last);
+	if (fail != NULL && fail->status == 404)
+		return fail_field(cx->arena, NULL, "cursor", "Bad cursor");
+	TRY(fail);
 	BSON_APPEND_DOCUMENT_BEGIN(alternatives, "0", &inner);
 	append_price(&inner, op, last.price);
 	bson_append_document_end(alternatives, &inner);
