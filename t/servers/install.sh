@@ -115,7 +115,8 @@ install_localstripe() {
     mark_installed localstripe "$top/t/servers/requirements.txt"
 }
 
-# What the tests of the shop in a browser need; nothing that comes with it is run while it is installed.
+# What the tests of the shop in a browser need; nothing that comes with it is run while it is installed. Where a package asks for the
+# "latest" of another, the lock says "*": Debian's npm can read no override of a tag.
 install_browser() {
     rm -rf "$tools/browser"
     mkdir -p "$tools/browser"
