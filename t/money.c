@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT */
 #include "money.h"
 
+#include "misuse.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,15 @@ admin_make(struct buyer *b)
 	memcpy(user.id, b->id, ID_SIZE);
 	snprintf(b->token, sizeof(b->token), "%s", token_make(a, &user));
 	arena_free(a);
+}
+
+void
+payments_start_again(void)
+{
+	pid_t pid = stack_pid("payments");
+
+	CU_ASSERT(eventually(20000, has_ended, &pid));
+	stack_start("payments", NULL);
 }
 
 char *

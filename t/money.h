@@ -48,4 +48,7 @@ const struct answer *webhook(const char *body, int64_t off);
 const struct answer *webhook_event(const char *id, const char *type,
 				   const char *object, const char *intent);
 
+/* Starts payments again once it has died of a failpoint. */
+void payments_start_again(void);
+
 #endif

@@ -142,7 +142,7 @@ dies_before_there_is_a_payment(void)
 	restart_payments("coupon-taken=abort", "lease");
 	deal_make(&d, 1000);
 	buyer_redeems(&d.buyer, d.order, NULL, code);
-	stack_start("payments", NULL);
+	payments_start_again();
 	TAP_INT(coupon_uses(&admin, code), 1);
 	TAP_INT(buyer_cancels(&d.buyer, d.order)->status, 204);
 	CU_ASSERT(uses_are(code, 0));
@@ -150,7 +150,7 @@ dies_before_there_is_a_payment(void)
 	restart_payments("coupon-taken=abort", "lease");
 	deal_make(&d, 1000);
 	buyer_redeems(&d.buyer, d.order, NULL, code);
-	stack_start("payments", NULL);
+	payments_start_again();
 	deal_make(&again, 1000);
 	TAP_INT(buyer_redeems(&again.buyer, again.order, NULL, code)->status,
 		409);
@@ -164,7 +164,7 @@ dies_before_there_is_a_payment(void)
 	restart_payments("coupon-taken=abort", "lease");
 	deal_make(&d, 1000);
 	buyer_redeems(&d.buyer, d.order, NULL, code);
-	stack_start("payments", NULL);
+	payments_start_again();
 	deal_pay(&d);
 	CU_ASSERT(uses_are(code, 0));
 	free(code);
@@ -179,7 +179,7 @@ dies_before_the_payment_says_so(void)
 	restart_payments("coupon-spent=abort", "lease");
 	deal_make(&d, 1000);
 	buyer_redeems(&d.buyer, d.order, "pm_card_visa", code);
-	stack_start("payments", NULL);
+	payments_start_again();
 	CU_ASSERT(deal_becomes(&d, "complete"));
 	CU_ASSERT(uses_are(code, 1));
 	free(code);
@@ -188,7 +188,7 @@ dies_before_the_payment_says_so(void)
 	restart_payments("coupon-returned=abort", "lease");
 	deal_make(&d, 1000);
 	buyer_redeems(&d.buyer, d.order, "pm_card_chargeCustomerFail", code);
-	stack_start("payments", NULL);
+	payments_start_again();
 	CU_ASSERT(deal_becomes(&d, "cancelled"));
 	CU_ASSERT(uses_are(code, 0));
 	free(code);

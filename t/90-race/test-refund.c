@@ -100,7 +100,7 @@ dies_before_it_is_saved(void)
 	deal_pay(&d);
 	restart_payments("refund-answered=abort", "lease");
 	refund(&d.seller, &d, "free");
-	stack_start("payments", NULL);
+	payments_start_again();
 	CU_ASSERT(deal_becomes(&d, "refunded"));
 	TAP_INT(gateway_refunded(d.order), 1000);
 	TAP_INT(gateway_calls(d.order, "/refunds"), 1);
@@ -119,7 +119,7 @@ dies_before_the_webhook_is_noted(void)
 	free(gateway_post("/v1/refunds", form));
 	restart_payments("webhook-done=abort", "");
 	webhook_event("evt_once", "charge.refunded", "charge", intent);
-	stack_start("payments", NULL);
+	payments_start_again();
 	TAP_INT(webhook_event("evt_once", "charge.refunded", "charge", intent)
 			->status,
 		200);
