@@ -23,7 +23,8 @@ refund(const struct buyer *by, const struct deal *d, const char *listing)
 
 	snprintf(path, sizeof(path), "/api/payments/%s/refund", d->order);
 	snprintf(body, sizeof(body), "{\"listing\":\"%s\"}", listing);
-	return call(by, "POST", path, body);
+	return fcgi_insist("payments", "POST", path, body,
+			   by ? by->token : NULL);
 }
 
 static bool
