@@ -461,7 +461,7 @@ refunded_of(struct arena *a, struct call *c, const char *intent,
 
 struct gateway_reply
 gateway_refund(struct arena *a, const char *order_id, const char *intent,
-	       int64_t amount)
+	       int64_t amount, int64_t try)
 {
 	struct call c = {.what = "refund", .order_id = order_id};
 	struct gateway_reply r = {.state = GATEWAY_DECLINED, .intent = intent};
@@ -472,9 +472,9 @@ gateway_refund(struct arena *a, const char *order_id, const char *intent,
 	if (!refunded_of(a, &c, intent, &had))
 		return unknown(&c);
 	if (had < amount) {
-		if (had > 0) /* in part, by others: another call */
-			c.what = arena_printf(a, "refund-%lld",
-					      (long long)(amount - had));
+		/* What others gave back makes it another call, too. */
+		c.what = arena_printf(a, "refund-%lld-%lld", (long long)try,
+				      (long long)(amount - had));
 		c.path = REFUNDS;
 		c.form = arena_printf(a,
 				      "payment_intent=%s&amount=%lld"

@@ -71,9 +71,11 @@ struct gateway_reply gateway_cancel(struct arena *a, const char *order_id,
 
 /* Gives back what of amount was not given back yet.  RETURNED; DECLINED when
  * the gateway says that it won't; or UNKNOWN.  It looks before it acts, so it
- * refunds once also where keys don't count. */
+ * refunds once also where keys don't count.  A refusal is kept under its key:
+ * who asks anew after one counts try up. */
 struct gateway_reply gateway_refund(struct arena *a, const char *order_id,
-				    const char *intent, int64_t amount);
+				    const char *intent, int64_t amount,
+				    int64_t try);
 
 /* All that is known of an intent; state UNKNOWN: nothing is. */
 struct gateway_facts {

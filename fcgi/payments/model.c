@@ -55,6 +55,8 @@ const struct field payment_fields[] = {
 	FIELD(struct payment, refunded_by, "refundedBy", FIELD_TEXT),
 	FIELD(struct payment, refund_refused, "refundRefused", FIELD_TEXT,
 	      .flags = FIELD_HIDDEN),
+	FIELD(struct payment, refund_try, "refundTry", FIELD_INT,
+	      .flags = FIELD_HIDDEN),
 	FIELD(struct payment, listing, "listing", FIELD_TEXT),
 	FIELD(struct payment, dispute, "dispute", FIELD_TEXT),
 	FIELD(struct payment, alert, "alert", FIELD_TEXT,
@@ -229,8 +231,18 @@ claim(struct context *cx, void *rec, const void *arg)
 	return NULL;
 }
 
+/* Does whoever read the payment at that rev still work on it?  Each claim
+ * raises rev: who was stopped for longer than its lease, and goes on, has lost
+ * it. */
+static bool
+is_mine(const struct payment *p, int64_t rev)
+{
+	return p->head.rev == rev || GUARD_OFF("stale-worker");
+}
+
 /* What a step made of a payment. */
 struct move {
+	int64_t rev;	  /* save() sets it */
 	const char *from; /* in no other status does it count */
 	const char *to;	  /* the same: it goes on, and so does the lease */
 	const char *intent, *reason; /* NULL: as it was */
@@ -245,12 +257,7 @@ make(struct context *cx, void *rec, const void *arg)
 	struct payment *p = rec;
 
 	(void)cx;
-	if (!payment_is(p, m->from))
-		return &taken;
-	/* Two have done one step, as the first was given up: the second finds
-	 * what the first has found out. */
-	if ((m->intent != NULL && p->intent != NULL) ||
-	    (m->reason != NULL && p->reason != NULL))
+	if (!payment_is(p, m->from) || !is_mine(p, m->rev))
 		return &taken;
 	p->status = m->to;
 	if (m->intent != NULL)
@@ -272,7 +279,10 @@ make(struct context *cx, void *rec, const void *arg)
 static const struct fail *
 save(struct context *cx, struct payment *p, const struct move *m)
 {
-	return store_change(cx, &payment_kind, p->head.id, make, m, p);
+	struct move mine = *m;
+
+	mine.rev = p->head.rev;
+	return store_change(cx, &payment_kind, p->head.id, make, &mine, p);
 }
 
 static const struct fail *
@@ -294,14 +304,30 @@ decline(struct context *cx, struct payment *p, const struct gateway_reply *r,
 							: otherwise});
 }
 
+/* Another end of the lease that we have. */
+struct loan {
+	int64_t rev, until;
+};
+
 static const struct fail *
 lend(struct context *cx, void *rec, const void *arg)
 {
+	const struct loan *loan = arg;
 	struct payment *p = rec;
 
 	(void)cx;
-	p->lease_until = *(const int64_t *)arg;
+	if (!is_mine(p, loan->rev))
+		return &taken;
+	p->lease_until = loan->until;
 	return NULL;
+}
+
+static const struct fail *
+hold(struct context *cx, struct payment *p, int64_t until)
+{
+	struct loan loan = {p->head.rev, until};
+
+	return store_change(cx, &payment_kind, p->head.id, lend, &loan, p);
 }
 
 static const struct reason ask_again = {
@@ -323,8 +349,7 @@ put_off(struct context *cx, struct payment *p)
 
 	wait = wait < AGAIN_MIN ? AGAIN_MIN : wait;
 	wait = wait > AGAIN_MAX ? AGAIN_MAX : wait;
-	now += wait;
-	TRY(store_change(cx, &payment_kind, p->head.id, lend, &now, p));
+	TRY(hold(cx, p, now + wait));
 	return PAYMENT_PUT_OFF;
 }
 
@@ -441,12 +466,9 @@ cancel(struct context *cx, struct payment *p, const char *to)
 	FAILPOINT("cancel-answered");
 	/* It was captured past us, as in the gateway's dashboard. */
 	if (r.state == GATEWAY_TAKEN) {
-		int64_t until = lease();
-
-		TRY(store_change(cx, &payment_kind, p->head.id, lend, &until,
-				 p));
-		r = gateway_refund(cx->arena, p->order_id, p->intent,
-				   p->amount);
+		TRY(hold(cx, p, lease()));
+		r = gateway_refund(cx->arena, p->order_id, p->intent, p->amount,
+				   p->refund_try);
 	}
 	if (r.state != GATEWAY_CANCELLED && r.state != GATEWAY_RETURNED)
 		return put_off(cx, p);
@@ -461,8 +483,8 @@ refund(struct context *cx, struct payment *p)
 	struct gateway_reply r = {.state = GATEWAY_RETURNED};
 
 	if (p->amount > 0)
-		r = gateway_refund(cx->arena, p->order_id, p->intent,
-				   p->amount);
+		r = gateway_refund(cx->arena, p->order_id, p->intent, p->amount,
+				   p->refund_try);
 	FAILPOINT("refund-answered");
 	if (r.state == GATEWAY_DECLINED)
 		return save(cx, p,
@@ -638,11 +660,16 @@ wish_refund(struct context *cx, void *rec, const void *arg)
 		return fail_conflict(
 			cx->arena, "Only a complete order can be refunded", 0);
 	p->status = PAYMENT_REFUNDING;
-	p->refunded_by = wish->user == NULL ? "gateway"
-			 : admin	    ? "admin"
-					    : "seller";
-	p->listing = wish->listing;
+	/* What the gateway refused to whoever asked for it here, and has done
+	 * all the same, is as they asked. */
+	if (wish->user != NULL || p->refund_refused == NULL) {
+		p->refunded_by = wish->user == NULL ? "gateway"
+				 : admin	    ? "admin"
+						    : "seller";
+		p->listing = wish->listing;
+	}
 	p->refund_refused = NULL;
+	p->refund_try++;
 	p->lease_until = 0;
 	return NULL;
 }
@@ -686,6 +713,8 @@ note_facts(struct context *cx, void *rec, const void *arg)
 	bool done = payment_is(p, PAYMENT_REFUNDED);
 
 	(void)cx;
+	if (in_motion(p))
+		return STORE_KEEP;
 	if (done && f->refunded < p->amount)
 		alert = "the refund has failed at the gateway";
 	else if (payment_is(p, PAYMENT_CAPTURED) && f->state != GATEWAY_TAKEN)
@@ -713,8 +742,8 @@ let_go(struct context *cx, const struct payment *p,
 	struct gateway_reply r = {.state = GATEWAY_CANCELLED};
 
 	if (f->state == GATEWAY_TAKEN && f->refunded < p->amount)
-		r = gateway_refund(cx->arena, p->order_id, p->intent,
-				   p->amount);
+		r = gateway_refund(cx->arena, p->order_id, p->intent, p->amount,
+				   p->refund_try);
 	else if (f->state == GATEWAY_HELD)
 		r = gateway_cancel(cx->arena, p->order_id, p->intent);
 	else

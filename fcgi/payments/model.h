@@ -55,7 +55,8 @@
 
 /* In motion, it belongs to the process that works on it for so long, more than
  * a step can take, and to any other thereafter.  That spares the gateway the
- * same call twice at once; what is right does not depend on it. */
+ * same call twice at once.  Who goes on after its lease has passed on can save
+ * nothing: a claim raises rev, and a step is saved at the rev of its claim. */
 #define PAYMENT_LEASE 30000 /* ms */
 
 /*
@@ -74,6 +75,8 @@
  *   refund-look       the gateway is not asked what was given back: a lost
  *                     answer leaves an order complete, its money gone
  *   webhook-truth     an event is believed: an old one refunds what is paid
+ *   stale-worker      what was found out by a worker whose lease has passed on
+ *                     is saved: it says "refused" of a refund that was made
  * And lease: it lasts 1 s, so that tests of recovery are over soon.
  */
 
@@ -110,6 +113,7 @@ struct payment {
 	int64_t refunded_at;
 	const char *refunded_by;    /* "seller", "admin" or "gateway" */
 	const char *refund_refused; /* why the last try was */
+	int64_t refund_try;	    /* counts those who asked for it */
 	const char *listing;	    /* LISTING_FREE or _REMOVED */
 	const char *dispute;	    /* the gateway's word for its state */
 	const char *alert;	    /* what someone must look into */

@@ -154,6 +154,49 @@ what_the_gateway_refuses_stays_paid(void)
 	gateway_script("{\"reset\":true}");
 }
 
+#define REFUSES(more)                                             \
+	"{\"faults\":[{\"action\":\"status\",\"status\":402" more \
+	",\"match\":{\"method\":\"POST\",\"path\":\"/refunds\"}," \
+	"\"count\":1}]}"
+
+/* The gateway keeps what it said under the call's key. */
+static void
+who_is_refused_may_ask_again(void)
+{
+	struct deal d;
+
+	deal_make(&d, 1000);
+	deal_pay(&d);
+	gateway_script(REFUSES(""));
+	TAP_INT(refund(&d.seller, &d, "free")->status, 409);
+	TAP_INT(refund(&d.seller, &d, "free")->status, 200);
+	TAP_INT(gateway_refunded(d.order), 1000);
+	CU_ASSERT(stuff_becomes(&d, "available"));
+}
+
+/* It is made in the dashboard then: the seller has said what for. */
+static void
+what_was_refused_and_made_is_as_asked(void)
+{
+	struct deal d;
+	const struct answer *a;
+	char *intent, *form;
+
+	deal_make(&d, 1000);
+	deal_pay(&d);
+	gateway_script(REFUSES(""));
+	TAP_INT(refund(&d.seller, &d, "free")->status, 409);
+	intent = deal_intent(&d);
+	form = text("payment_intent=%s", intent);
+	free(gateway_post("/v1/refunds", form));
+	a = webhook_event(NULL, "charge.refunded", "charge", intent);
+	TAP_INT(a->status, 200);
+	CU_ASSERT(deal_becomes(&d, "refunded"));
+	CU_ASSERT(stuff_becomes(&d, "available"));
+	free(form);
+	free(intent);
+}
+
 static void
 receipts(void)
 {
@@ -257,6 +300,9 @@ main(int argc, char **argv)
 		{"a lost answer refunds once", a_lost_answer_refunds_once},
 		{"what the gateway refuses stays paid",
 		 what_the_gateway_refuses_stays_paid},
+		{"who is refused may ask again", who_is_refused_may_ask_again},
+		{"what was refused and is made is as it was asked for",
+		 what_was_refused_and_made_is_as_asked},
 		{"receipts", receipts},
 		{"sales", sales},
 		{"the books are right", the_books_are_right},

@@ -148,7 +148,7 @@ all_that_payments_asks(void)
 	gateway_confirm(a, ORDER, INTENT);
 	gateway_capture(a, ORDER, INTENT);
 	gateway_cancel(a, ORDER, INTENT);
-	gateway_refund(a, ORDER, INTENT, 100000);
+	gateway_refund(a, ORDER, INTENT, 100000, 0);
 	gateway_ask(a, ORDER, INTENT);
 	CU_ASSERT(gateway_recent(1, see_news, &news));
 	taken("POST /v1/payment_intents");

@@ -155,6 +155,45 @@ captured_past_us(void)
 	free(intent);
 }
 
+/*
+ * The gateway refuses the first call, whose worker is held up for longer than
+ * its lease before it saves that; the next one has the refund by then.  Returns
+ * what the first says.
+ */
+static int
+refused_late(struct deal *d, const char *guards)
+{
+	int status = 0;
+
+	restart_payments("refund-answered=sleep:6000", guards);
+	for (int i = 0; i < 5; i++) {
+		deal_make(d, 1000);
+		deal_pay(d);
+		gateway_script(
+			"{\"faults\":[{\"action\":\"status\",\"status\":402,"
+			"\"store\":false,\"match\":{\"method\":\"POST\","
+			"\"path\":"
+			"\"/refunds\"},\"count\":1}]}");
+		status = refund(&d->seller, d, "free");
+		/* 0: nobody came in time to do it again. */
+		if (gateway_refunded(d->order) > 0)
+			break;
+	}
+	TAP_INT(gateway_refunded(d->order), 1000);
+	return status;
+}
+
+static void
+goes_on_late(void)
+{
+	struct deal d;
+
+	TAP_INT(refused_late(&d, "lease"), 503);
+	CU_ASSERT(deal_becomes(&d, "refunded"));
+	restart_payments("", "");
+	CU_ASSERT(buyer_can_buy(d.stuff, 10000));
+}
+
 static void
 the_books_are_right(void)
 {
@@ -175,6 +214,18 @@ an_event_is_believed(void)
 	webhook_event(NULL, "charge.refunded", "charge", intent);
 	CU_ASSERT(payment_is(&d, "refunded"));
 	free(intent);
+}
+
+/* Who saves what they found out long ago says no to what was done. */
+static void
+saved_all_the_same(void)
+{
+	struct deal d;
+
+	TAP_INT(refused_late(&d, "lease,stale-worker"), 409);
+	CU_ASSERT(payment_is(&d, "captured"));
+	restart_payments("", ""); /* which finds out */
+	CU_ASSERT(deal_becomes(&d, "refunded"));
 }
 
 /* Who does not look first takes a refund whose answer was lost for refused. */
@@ -206,9 +257,11 @@ main(int argc, char **argv)
 		{"dies before the webhook is noted",
 		 dies_before_the_webhook_is_noted},
 		{"captured past us", captured_past_us},
+		{"goes on when another has done it", goes_on_late},
 		{"the books are right", the_books_are_right},
 		{"negative control: an event is believed",
 		 an_event_is_believed},
+		{"negative control: saved all the same", saved_all_the_same},
 		{"negative control: nobody looks before refunding",
 		 nobody_looks},
 		{0},

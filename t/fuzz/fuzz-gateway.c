@@ -91,7 +91,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		r = gateway_cancel(a, order, it);
 		break;
 	case 4:
-		r = gateway_refund(a, order, it, 1250);
+		r = gateway_refund(a, order, it, 1250, 0);
 		MUST(r.state == GATEWAY_RETURNED ||
 		     r.state == GATEWAY_DECLINED || r.state == GATEWAY_UNKNOWN);
 		break;

@@ -16,8 +16,9 @@
  *   but that of its own line.
  * - At every step a process may end (CRASH), and with it what it knew.  A lost
  *   answer of the gateway, and a lease that ends, are the same; a process that
- *   was stopped and goes on took long between two steps.  There are no leases:
- *   what is right does not depend on them.
+ *   was stopped and goes on took long between two steps.  A lease may end at
+ *   any moment, so there is none; but pay_seen says who has the payment, until
+ *   another claims it.
  * - Time is one bit of each order, lapsed, which may be set at any moment.
  *
  * Bounds: ORDERS for the one listing, BUYERS, PAYERS and SETTLERS at once, and
@@ -119,6 +120,11 @@ bit intent[N];		/* its id is saved */
 bit reason[N];		/* why it failed or will */
 byte pay_version[N];
 bit frees[N];		/* the listing is for others after the refund */
+byte wish[N];		/* what was asked for here: 0 nothing, or 1 + frees */
+byte pay_seen[N];	/* who has claimed it, and nobody has since */
+byte try_seen[N];	/* who asks for the refund under the present key */
+bit refused[N];		/* what the gateway has under that key */
+bit dashboard[N];	/* the refund was made in the gateway's dashboard */
 byte order_copy[N];	/* payments' copy of an order: its status */
 byte order_copy_seen[N];
 
@@ -345,7 +351,17 @@ inline save_stuff(to, order)
 #define going(o) (live(o) && !lapsed[o])
 #define over(o) (live(o) && lapsed[o])
 #define captured(o) (pay[o] == CAPTURED)
+#define charged(o) ((captured(o) || pay[o] == REFUNDING) && gate[o] == TAKEN)
 #define held(o) (gate[o] == HELD)
+
+/* wish_refund(): a new key for the gateway, and a claim that was there ends. */
+inline refund_anew(o)
+{
+	pay[o] = REFUNDING;
+	pay_seen[o] = 0;
+	try_seen[o] = 0;
+	refused[o] = 0
+}
 
 proctype world()
 {
@@ -372,16 +388,36 @@ proctype world()
 	/* wish_refund() */
 	:: atomic {
 		ANY(o, captured);
-		pay[o] = REFUNDING;
 		if
 		:: frees[o] = 1
 		:: frees[o] = 0
 		fi;
+		wish[o] = 1 + frees[o];
+		refund_anew(o);
+		o = 0
+	}
+	/* The refund is made in the gateway's dashboard. */
+	:: atomic {
+		ANY(o, charged);
+		gate[o] = GIVEN_BACK;
+		dashboard[o] = 1;
+		refunds[o]++;
+		CHECK_CHARGES(o);
 		o = 0
 	}
 #ifndef GUARD_RECONCILE
-	/* books.c: once a minute; payment_reconcile() */
-	:: atomic { ANY(o, unknown); pay[o] = REFUNDING; frees[o] = 0; o = 0 }
+	/* webhook.c: at the gateway's word, or once a minute;
+	 * payment_reconcile() */
+	:: atomic {
+		ANY(o, unknown);
+#ifndef GUARD_WISH
+		frees[o] = (wish[o] == 0 -> 0 : frees[o]);
+#else
+		frees[o] = 0;
+#endif
+		refund_anew(o);
+		o = 0
+	}
 #endif
 #endif
 #ifdef DISHONOUR
@@ -917,12 +953,27 @@ idle:
  * one of the gateway's states or */
 #define DECLINED 6
 
+/* claim(): nobody else has it any more.  make() and lend() look for that. */
+#ifdef GUARD_LEASE
+#define MINE true
+#else
+#define MINE (pay_seen[o] & me)
+#endif
+
+#undef FORGET
+#define FORGET UNREAD(pay_seen[o]); UNREAD(try_seen[o])
+
 /* payment_settle(), go_on(): whoever comes does the next step.  x is which. */
-proctype settler()
+proctype settler(byte me)
 {
 	byte o, v, x;
 idle:
-	atomic { ANY(o, has_step); x = next_step(o) }
+	atomic {
+		ANY(o, has_step);
+		x = next_step(o);
+		pay_seen[o] = me;
+		try_seen[o] = try_seen[o] | me
+	}
 	/* The call. */
 	if
 	:: atomic {
@@ -984,8 +1035,11 @@ idle:
 			:: !free_of_charge(o) && gate[o] == GIVEN_BACK ->
 				v = GIVEN_BACK
 			:: !free_of_charge(o) && gate[o] == TAKEN ->
+				refused[o] = (try_seen[o] & me -> 1 :
+				    refused[o]);
 				v = DECLINED
-			:: !free_of_charge(o) && gate[o] == TAKEN ->
+			:: !free_of_charge(o) && gate[o] == TAKEN &&
+			    (try_seen[o] & me) && !refused[o] ->
 #endif
 				gate[o] = GIVEN_BACK;
 				refunds[o]++;
@@ -1009,42 +1063,47 @@ idle:
 	}
 	CRASH
 	fi;
-	/* make(): from one status to the next and no other; what was found out
-	 * already stays. */
+	/* make(): from one status to the next and no other. */
 	atomic {
 		if
-		:: x == DO_CREATE && pay[o] == AUTHORIZING && v == OPEN ->
+		:: !MINE
+		:: MINE && x == DO_CREATE && pay[o] == AUTHORIZING && v == OPEN ->
 			intent[o] = 1
-		:: x == DO_CREATE && pay[o] == AUTHORIZING && v == DECLINED ->
+		:: MINE && x == DO_CREATE && pay[o] == AUTHORIZING && v == DECLINED ->
 			reason[o] = 1
-		:: x == DO_CONFIRM && pay[o] == AUTHORIZING &&
+		:: MINE && x == DO_CONFIRM && pay[o] == AUTHORIZING &&
 		    (v == HELD || v == TAKEN) ->
 			pay[o] = AUTHORIZED;
 			pay_version[o]++
-		:: x == DO_CONFIRM && pay[o] == AUTHORIZING &&
+		:: MINE && x == DO_CONFIRM && pay[o] == AUTHORIZING &&
 		    (v == DECLINED || v == LET_GO) ->
 			reason[o] = 1
-		:: x == DO_CAPTURE && pay[o] == AUTHORIZED && v == TAKEN ->
+		:: MINE && x == DO_CAPTURE && pay[o] == AUTHORIZED && v == TAKEN ->
 			pay[o] = CAPTURED
-		:: x == DO_CAPTURE && pay[o] == AUTHORIZED &&
+		:: MINE && x == DO_CAPTURE && pay[o] == AUTHORIZED &&
 		    (v == DECLINED || v == LET_GO) ->
 			reason[o] = 1
-		:: x == DO_VOID && (pay[o] == AUTHORIZING ||
+		:: MINE && x == DO_VOID && (pay[o] == AUTHORIZING ||
 		    pay[o] == AUTHORIZED) ->
 			pay[o] = VOIDED
-		:: x == DO_FAIL && (pay[o] == AUTHORIZING ||
+		:: MINE && x == DO_FAIL && (pay[o] == AUTHORIZING ||
 		    pay[o] == AUTHORIZED) ->
 			pay[o] = FAILED;
 			pay_version[o]++
-		:: x == DO_REFUND && pay[o] == REFUNDING && v == GIVEN_BACK ->
+		:: MINE && x == DO_REFUND && pay[o] == REFUNDING && v == GIVEN_BACK ->
 			pay[o] = PAID_BACK;
-			pay_version[o]++
-		:: x == DO_REFUND && pay[o] == REFUNDING && v == DECLINED ->
-			pay[o] = CAPTURED
+			pay_version[o]++;
+			/* The listing is what was asked for. */
+			assert(wish[o] == 0 || wish[o] == 1 + frees[o])
+		:: MINE && x == DO_REFUND && pay[o] == REFUNDING && v == DECLINED ->
+			pay[o] = CAPTURED;
+			/* Nothing is said to be refused that was made here. */
+			assert(gate[o] == TAKEN || dashboard[o])
 		:: else
 		fi;
 		CHECK_CHARGES(o);
 		AUDIT;
+		FORGET;
 		FINISH
 	}
 }
@@ -1078,7 +1137,7 @@ init {
 			run payer(1 << i)
 		}
 		for (i : 1 .. SETTLERS) {
-			run settler()
+			run settler(1 << i)
 		}
 #endif
 	}
