@@ -102,13 +102,24 @@ read_value(struct arena *a, const struct field *f, json_object *v, void *rec)
 	case FIELD_RECORD:
 		return json_object_is_type(v, json_type_object);
 	}
-	return f->valid == NULL || f->valid(m);
+	return true;
 }
 
 static const char *
 message(struct arena *a, const struct field *f)
 {
 	return f->msg ? f->msg : arena_printf(a, "Bad %s", f->name);
+}
+
+/* As read_value(), but returns NULL, or what is wrong with it. */
+static const char *
+read_member(struct arena *a, const struct field *f, json_object *v, void *rec)
+{
+	if (!read_value(a, f, v, rec))
+		return message(a, f);
+	if (f->valid == NULL || f->valid(member(f, rec)))
+		return NULL;
+	return f->not_valid ? f->not_valid : message(a, f);
 }
 
 static struct fail *
@@ -118,18 +129,22 @@ read_fields(struct arena *a, const struct field *fields, json_object *o,
 	*given = 0;
 	for (const struct field *f = fields; f->name != NULL; f++) {
 		json_object *v = NULL;
+		const char *wrong = NULL;
 		uint64_t inner;
 		bool there =
 			json_object_object_get_ex(o, f->name, &v) && v != NULL;
 
 		if (there)
 			*given |= UINT64_C(1) << (f - fields);
-		if (there ? !read_value(a, f, v, rec)
-			  : (f->flags & FIELD_REQUIRED) != 0)
+		if (there)
+			wrong = read_member(a, f, v, rec);
+		else if (f->flags & FIELD_REQUIRED)
+			wrong = message(a, f);
+		if (wrong != NULL)
 			fail = fail_field(a, fail,
 					  arena_printf(a, "%s%s", prefix,
 						       f->name),
-					  message(a, f));
+					  wrong);
 		else if (there && f->type == FIELD_RECORD)
 			fail = read_fields(
 				a, f->fields, v, member(f, rec), &inner,

@@ -43,6 +43,7 @@ struct field {
 			     any int that JSON can hold, any text */
 	bool (*valid)(const void *member); /* or NULL; after all else */
 	const char *msg; /* what one reads when it is bad; NULL: generic */
+	const char *not_valid; /* the same when .valid says so; NULL: msg */
 	const struct field *fields; /* of a FIELD_RECORD */
 	const char *const *one_of;  /* a text's values, NULL ends them; or NULL:
 				       any */

@@ -4,6 +4,7 @@
 #define AUTH_HANDLERS_H
 
 #include "model.h"
+#include "password.h"
 #include "session.h"
 
 /*
@@ -37,7 +38,9 @@ void clear_cookies(struct request *rq);
 	      .msg = "Bad Name")
 #define BODY_NEW_PASSWORD(strukt, member, name_)                          \
 	FIELD(strukt, member, name_, FIELD_TEXT, .flags = FIELD_REQUIRED, \
-	      .min = 8, .max = 128, .msg = "Bad Password")
+	      .min = 8, .max = 128, .msg = "Bad Password",                \
+	      .valid = password_uncommon,                                 \
+	      .not_valid = "Too many people use this password")
 /* Any password may be tried: what is too short is just wrong. */
 #define BODY_PASSWORD(strukt)                                 \
 	FIELD(strukt, password, "password", FIELD_TEXT,       \

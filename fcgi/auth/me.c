@@ -4,7 +4,6 @@
 
 #include "handlers.h"
 #include "mailer.h"
-#include "password.h"
 
 const struct field name_body[] = {
 	BODY_NAME(struct name_body, FIELD_REQUIRED),

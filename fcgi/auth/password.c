@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <sodium.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define AT_ONCE 2
@@ -41,6 +43,24 @@ void
 password_close(void)
 {
 	sem_destroy(&places);
+}
+
+static int
+compare(const void *password, const void *row)
+{
+	return strcasecmp(password, *(const char *const *)row);
+}
+
+bool
+password_uncommon(const void *member)
+{
+	static const char *const common[] = {
+#include "common-passwords.def"
+	};
+
+	return bsearch(*(const char *const *)member, common,
+		       sizeof(common) / sizeof(common[0]), sizeof(common[0]),
+		       compare) == NULL;
 }
 
 static const struct fail *

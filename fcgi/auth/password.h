@@ -11,6 +11,10 @@
 const char *password_open(void);
 void password_close(void);
 
+/* Is it none of the 3,000 most common ones, in whatever case?  member is a
+ * text. */
+bool password_uncommon(const void *member);
+
 /* At most two hashes are made at once, each takes 19 MiB: further callers wait,
  * and are refused (429) after 5 s. */
 

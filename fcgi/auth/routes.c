@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "handlers.h"
-#include "password.h"
 #include "throttle.h"
 
 #define WRONG "Invalid credentials"

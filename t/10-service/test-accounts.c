@@ -254,6 +254,10 @@ test_password(void)
 		      "password");
 	EXPECT_FIELDS(me(&b, "PUT", path, "{\"newPassword\":\"short\"}"),
 		      "password newPassword");
+	EXPECT_FIELDS(me(&b, "PUT", path,
+			 "{\"password\":\"" BROWSER_PASSWORD
+			 "\",\"newPassword\":\"iloveyou\"}"),
+		      "newPassword");
 	EXPECT(browser_refreshes(&other), 200);
 	EXPECT(me(&b, "PUT", path,
 		  "{\"password\":\"" BROWSER_PASSWORD

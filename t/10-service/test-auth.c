@@ -240,7 +240,7 @@ test_passwords(void)
 	} rows[] = {
 		{"a", 0, false},
 		{"a", 7, false},
-		{"a", 8, true},
+		{"a", 9, true},
 		{"a", 128, true},
 		{"a", 129, false},
 		{" ", 8, true},
@@ -266,6 +266,46 @@ test_passwords(void)
 		/* All of it counts. */
 		password[strlen(password) - 1] ^= 1;
 		EXPECT(sign_with("signin", email, password), 400);
+	}
+}
+
+/* The list is searched as a sorted one, so each of its rows must be found. */
+static void
+test_common_passwords(void)
+{
+	static const char *const common[] = {
+#include "../../fcgi/auth/common-passwords.def"
+	};
+	static const char *const cases[] = {"Password", "PASSWORD", "Trustno1"};
+	static const char *const good[] = {"password ", "passwords of mine",
+					   " trustno1"};
+	const struct answer *a;
+
+	TAP_INT(COUNT(common), 3000);
+	for (size_t i = 0; i < COUNT(common); i++) {
+		CU_ASSERT(strlen(common[i]) >= 8);
+		if (i > 0)
+			CU_ASSERT(strcasecmp(common[i - 1], common[i]) < 0);
+		if (i % 100 == 0 || i == COUNT(common) - 1)
+			EXPECT_FIELDS(sign_with("signup", "w@example.edu",
+						common[i]),
+				      "password");
+	}
+	for (size_t i = 0; i < COUNT(cases); i++)
+		EXPECT_FIELDS(sign_with("signup", "w@example.edu", cases[i]),
+			      "password");
+	a = sign("signup", "{\"email\":\"w\",\"password\":\"12345678\"}");
+	TAP_STRING(a->body,
+		   "{\"errors\":[{\"message\":\"Bad Email\",\"field\":"
+		   "\"email\"},{\"message\":\"Too many people use this "
+		   "password\",\"field\":\"password\"}]}");
+	/* Who signs in with one learns nothing but that it is wrong. */
+	EXPECT_FIELDS(sign_with("signin", "w@example.edu", "password"), "");
+	for (size_t i = 0; i < COUNT(good); i++) {
+		char email[64];
+
+		snprintf(email, sizeof(email), "good%zu@example.edu", i);
+		EXPECT(sign_with("signup", email, good[i]), 201);
 	}
 }
 
@@ -517,6 +557,7 @@ main(int argc, char **argv)
 		{"bad fields, all at once", test_bad_fields},
 		{"addresses", test_emails},
 		{"passwords", test_passwords},
+		{"common passwords", test_common_passwords},
 		{"names", test_names},
 		{"sign-in", test_sign_in},
 		{"sign-out", test_sign_out},
