@@ -28,6 +28,61 @@ async function downloads(student, link) {
     return fs.readFileSync(await download.path());
 }
 
+// Of theirs only what card.js calls; their field is a frame that nobody but they can fill.
+const STRIPE = `
+const told = {};
+window.Stripe = (key) => ({
+    elements: () => ({ create: () => ({
+        mount: (place) => { place.textContent = 'The field of ' + key; },
+        on: (name, tell) => { told[name] = tell; tell({}); },
+    }) }),
+    createPaymentMethod: async () => {
+        await new Promise((answer) => { setTimeout(answer); }); // never at once: it comes over the network
+        if (!window.typed) return { error: { message: 'Your card number is incomplete.' } };
+        return { paymentMethod: { id: window.typed } };
+    },
+});`;
+
+test('with a key the card field is Stripe’s own, and says so when it can’t be had', async () => {
+    const seller = await Student.signedUp();
+    const stuff = await seller.lists('Lab reports', 800);
+    const buyer = await Student.signedUp();
+    const pay = () => buyer.presses('Pay $8.00');
+
+    dev('restart', 'storefront', { STRIPE_PUBLISHABLE_KEY: 'pk_test_1' });
+    try {
+        await buyer.window.route('https://js.stripe.com/**', (route) => route.abort());
+        await buyer.opens(stuff.path);
+        await buyer.presses('BUY');
+        await buyer.arrives(/^\/checkout\//);
+        await buyer.reads('js.stripe.com, which can’t be reached');
+        await pay();
+        assert.match(buyer.path(), /^\/checkout\//, 'nothing is sent without a card');
+        buyer.alarms = buyer.alarms.filter((alarm) => !/ERR_FAILED/.test(alarm));
+
+        await buyer.window.unroute('https://js.stripe.com/**');
+        await buyer.window.route('https://js.stripe.com/v3/', (route) => route.fulfill({ contentType: 'text/javascript', body: STRIPE }));
+        await buyer.page.reload();
+        await buyer.reads('The field of pk_test_1');
+        await pay();
+        await buyer.reads('Your card number is incomplete.');
+        await buyer.page.evaluate(() => { window.typed = 'pm_card_chargeCustomerFail'; });
+        await pay();
+        await buyer.reads('declined');
+        await buyer.opens(stuff.path);
+        await eventually(async () => (await buyer.api('GET', `/api/stuff/${stuff.id}`)).status === 'available', 'it is free again');
+        await buyer.page.reload();
+        await buyer.presses('BUY');
+        await buyer.arrives(/^\/checkout\//);
+        await buyer.page.evaluate(() => { window.typed = 'pm_card_visa'; });
+        await pay();
+        await buyer.arrives(/^\/orders\//);
+        await buyer.reads('It is yours.');
+    } finally {
+        dev('restart', 'storefront');
+    }
+});
+
 for (const js of [true, false]) {
     const how = js ? 'with JavaScript' : 'without JavaScript';
 
