@@ -31,12 +31,34 @@ view_next(struct view *v)
 	return strncmp(next, "/sign", 5) == 0 ? "/" : next;
 }
 
+/* Where somebody is, to come back to it; what was just done is past then. */
+static const char *
+here(struct view *v)
+{
+	const char *s = v->path;
+
+	if (strncmp(s, "/sign", 5) == 0)
+		return view_next(v);
+	if (v->rq->route != NULL && v->rq->route->form)
+		return s;
+	for (int i = 0; i < v->query.count; i++) {
+		const struct form_field *f = &v->query.fields[i];
+
+		if (strcmp(f->name, "done") != 0)
+			s = arena_printf(v->a, "%s%c%s=%s", s,
+					 strchr(s, '?') ? '&' : '?',
+					 template_encode(v->a, f->name),
+					 template_encode(v->a, f->value));
+	}
+	return s;
+}
+
 static void
 put_user(struct view *v)
 {
 	const struct request *rq = v->rq;
 	json_object *user;
-	const char *here = template_encode(v->a, v->path);
+	const char *next = template_encode(v->a, here(v));
 
 	if (rq->signed_in) {
 		user = model_object(v->model, "user");
@@ -44,12 +66,10 @@ put_user(struct view *v)
 		json_put_text(user, "email", rq->user.email);
 		model_flag(user, "admin", view_is_admin(rq));
 	}
-	if (strncmp(v->path, "/sign", 5) == 0)
-		here = template_encode(v->a, view_next(v));
 	json_put_text(v->model, "signin_url",
-		      arena_printf(v->a, "/signin?next=%s", here));
+		      arena_printf(v->a, "/signin?next=%s", next));
 	json_put_text(v->model, "signup_url",
-		      arena_printf(v->a, "/signup?next=%s", here));
+		      arena_printf(v->a, "/signup?next=%s", next));
 }
 
 /* Says which part of the shop the page is in, for aria-current. */

@@ -284,6 +284,13 @@ test_private(void)
 	/* Nowhere else. */
 	HAS(get(s, "/signin?next=https%3A%2F%2Fevil.example"), "value=\"/\"");
 	HAS(get(s, "/signin?next=%2F%2Fevil.example"), "value=\"/\"");
+	/* The header's links lead back, too, but not to what is past. */
+	HAS(get(s, "/signin?next=%2Forders"),
+	    "<li><a href=\"/signup?next=%2Forders\">Sign up");
+	HAS(get(s, "/?q=a+b&done=signed-out&sort=price"),
+	    "<li><a href=\"/signin?next=%2F%3Fq%3Da%2520b%26sort%3Dprice\">");
+	HAS(get(s, "/signin?next=%2F%3Fq%3Da%2520b"),
+	    "<li><a href=\"/signup?next=%2F%3Fq%3Da%2520b\">");
 	student_free(s);
 	s = signs_up("Ann");
 	PAGE(get(s, "/admin/users"), 403, "Not for you");
