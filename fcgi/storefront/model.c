@@ -149,14 +149,19 @@ model_state(struct view *v, json_object *to, json_object *stuff)
 		{"removed", "Removed"},
 	};
 	json_object *state = model_object(to, "state");
+	bool unready = model_is(stuff, "status", "available") &&
+		       json_member(stuff, "file", json_type_object) == NULL;
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		bool is = model_is(stuff, "status", states[i].status);
 
 		model_flag(state, states[i].status, is);
 		if (is)
-			json_put_text(state, "text", states[i].text);
+			json_put_text(state, "text",
+				      unready ? "Not ready yet"
+					      : states[i].text);
 	}
+	model_flag(state, "unready", unready);
 	if (model_is(stuff, "status", "reserved"))
 		json_put(state, "free_at",
 			 format_time(v->a, json_text(stuff, "heldUntil")));

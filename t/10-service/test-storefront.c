@@ -447,6 +447,15 @@ test_selling(void)
 	HAS(a, "kept &lt;b&gt;");
 	HAS(a, "value=\"much\"");
 	lists(s, "Old+title", "", id);
+	/* Without a file it can't be bought, so nobody reads that it can. */
+	a = get(other, "/?q=Old+title");
+	HAS(a, "<span class=\"state held\">Not ready yet</span>");
+	HAS_NOT(a, "Available");
+	path = text("/stuff/old-title-%s", id);
+	a = get(other, path);
+	HAS(a, "<span class=\"state held\">Not ready yet</span>");
+	HAS(a, "data-status=\"available\"");
+	free(path);
 	path = text("/sell/%s", id);
 	PAGE(get(other, path), 403, "Not for you");
 	a = post(other, "/sell/new", path,
