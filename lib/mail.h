@@ -3,7 +3,7 @@
 #ifndef TICKETING_MAIL_H
 #define TICKETING_MAIL_H
 
-#include "store.h"
+#include "service.h"
 
 /* What letters there are. */
 #define MAIL_RECEIPT "receipt"		   /* to a buyer who paid */
@@ -20,10 +20,14 @@ struct mail {
 	const char *title; /* of the stuff */
 	int64_t amount;	   /* cents */
 	int64_t at;	   /* of the deadline, if there is one */
+	int64_t created_at;
 };
 
-/* A service that sends mail has this among its kinds: what it sent. */
+/* A service that sends mail has these among its kinds and tasks: what it sent,
+ * which is kept for so long.  No step is done again after that. */
 extern const struct kind mail_kind;
+extern struct task mail_pruning;
+#define MAIL_KEPT (INT64_C(90) * 24 * 3600 * 1000) /* ms */
 
 /*
  * Publishes mail:send: each letter once to one user about one order, however

@@ -744,6 +744,21 @@ store_remove(struct context *cx, const struct kind *kind, bson_t *filter)
 	return NULL;
 }
 
+const struct fail *
+store_prune(struct context *cx, const struct kind *kind, const char *field,
+	    int64_t before)
+{
+	bson_t *filter = bson_new(), in;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, field, &in);
+	BSON_APPEND_DATE_TIME(&in, "$lt", before);
+	bson_append_document_end(filter, &in);
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "outbox.0", &in);
+	BSON_APPEND_BOOL(&in, "$exists", false);
+	bson_append_document_end(filter, &in);
+	return store_remove(cx, kind, filter);
+}
+
 static bson_t *
 line_filter(struct context *cx, const struct event *event)
 {

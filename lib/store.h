@@ -142,6 +142,11 @@ const struct fail *store_change(struct context *cx, const struct kind *kind,
 const struct fail *store_remove(struct context *cx, const struct kind *kind,
 				bson_t *filter);
 
+/* Takes out what is from before that time, by a field that the kind has an
+ * index of, likewise; but nothing that has unsent events. */
+const struct fail *store_prune(struct context *cx, const struct kind *kind,
+			       const char *field, int64_t before);
+
 /*
  * As store_change(), for what event does to a record, which decide gets as its
  * arg.  A record that is not there is handed over zeroed, with its id, and

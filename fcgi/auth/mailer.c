@@ -56,6 +56,7 @@ static const struct field fields[] = {
 static const struct index indexes[] = {
 	{.keys = {"status", "nextAt"}},
 	{.keys = {"userId", "-_id"}},
+	{.keys = {"createdAt"}},
 	{{NULL}},
 };
 
@@ -95,6 +96,22 @@ mailer_view(struct context *cx, const char *user_id, json_object **ret)
 				      json_object_get(record_to_json(
 					      cx->arena, letter_view, &l[i])));
 	return NULL;
+}
+
+const struct fail *
+mailer_forget(struct context *cx, const char *user_id)
+{
+	bson_oid_t user;
+
+	bson_oid_init_from_string(&user, user_id);
+	return store_remove(cx, &letter_kind,
+			    BCON_NEW("userId", BCON_OID(&user)));
+}
+
+void
+mailer_sweep(struct context *cx)
+{
+	store_prune(cx, &letter_kind, "createdAt", clock_now() - MAIL_KEPT);
 }
 
 static const struct fail *

@@ -17,6 +17,7 @@ sweep(struct context *cx)
 {
 	session_sweep(cx);
 	throttle_sweep(cx);
+	mailer_sweep(cx);
 }
 
 static struct task auth_sweep = {

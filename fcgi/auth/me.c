@@ -209,5 +209,6 @@ erase_me(struct request *rq)
 			 &proven, &account));
 	clear_cookies(rq);
 	TRY(session_end_all(rq->cx, rq->user.id, ""));
+	TRY(mailer_forget(rq->cx, rq->user.id));
 	return http_reply(rq, 204, NULL);
 }

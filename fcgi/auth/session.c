@@ -312,10 +312,5 @@ session_end_all(struct context *cx, const char *user_id, const char *keep)
 void
 session_sweep(struct context *cx)
 {
-	bson_t *filter = bson_new(), before;
-
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "expiresAt", &before);
-	BSON_APPEND_DATE_TIME(&before, "$lte", clock_now());
-	bson_append_document_end(filter, &before);
-	store_remove(cx, &session_kind, filter);
+	store_prune(cx, &session_kind, "expiresAt", clock_now());
 }

@@ -202,10 +202,5 @@ throttle_leave(struct context *cx, const struct throttle *t, bool right)
 void
 throttle_sweep(struct context *cx)
 {
-	bson_t *filter = bson_new(), before;
-
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "last", &before);
-	BSON_APPEND_DATE_TIME(&before, "$lt", clock_now() - FORGET);
-	bson_append_document_end(filter, &before);
-	store_remove(cx, &throttle_kind, filter);
+	store_prune(cx, &throttle_kind, "last", clock_now() - FORGET);
 }

@@ -7,7 +7,8 @@ main(int argc, char **argv)
 {
 	static const struct kind *const kinds[] = {
 		&order_kind, &stuff_copy_kind, &mail_kind, NULL};
-	static struct task *const tasks[] = {&orders_sweep, NULL};
+	static struct task *const tasks[] = {&orders_sweep, &mail_pruning,
+					     NULL};
 	static struct service orders = {
 		.name = "orders",
 		.routes = orders_routes,

@@ -95,10 +95,16 @@ static const struct field guesses_fields[] = {
 	{0},
 };
 
+static const struct index guesses_indexes[] = {
+	{.keys = {"since"}},
+	{{NULL}},
+};
+
 const struct kind guesses_kind = {
 	.collection = "guesses",
 	.fields = guesses_fields,
 	.size = sizeof(struct guesses),
+	.indexes = guesses_indexes,
 };
 
 static const struct fail *
@@ -351,6 +357,8 @@ sweep(struct context *cx)
 	size_t n = SWEEP_LIMIT;
 	char last[ID_SIZE] = "";
 
+	store_prune(cx, &guesses_kind, "since",
+		    clock_now() - COUPON_GUESS_WINDOW * 1000);
 	while (n == SWEEP_LIMIT) {
 		bson_t *filter = bson_new(), some;
 		bson_oid_t oid;

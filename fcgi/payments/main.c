@@ -35,10 +35,8 @@ main(int argc, char **argv)
 		&webhook_kind, &mail_kind,	 NULL,
 	};
 	static struct task *const tasks[] = {
-		&payments_settling,
-		&coupons_sweep,
-		&payments_reconciling,
-		NULL,
+		&payments_settling, &coupons_sweep, &payments_reconciling,
+		&mail_pruning,	    NULL,
 	};
 	static struct service payments = {
 		.name = "payments",

@@ -16,6 +16,9 @@
 #define RECONCILE_EVERY 60000	       /* ms */
 #define RECONCILE_BACK (3 * 24 * 3600) /* s, at the start */
 #define RECONCILE_OVERLAP 900	       /* s, with the run before */
+/* The gateway sends an event again for three days, and asking it once more does
+ * no harm. */
+#define SEEN_KEPT (INT64_C(30) * 24 * 3600 * 1000) /* ms */
 
 struct seen {
 	struct head head;
@@ -31,10 +34,16 @@ static const struct field seen_fields[] = {
 	{0},
 };
 
+static const struct index seen_indexes[] = {
+	{.keys = {"createdAt"}},
+	{{NULL}},
+};
+
 const struct kind webhook_kind = {
 	.collection = "webhooks",
 	.fields = seen_fields,
 	.size = sizeof(struct seen),
+	.indexes = seen_indexes,
 };
 
 const char *webhook_secret;
@@ -253,6 +262,7 @@ reconcile(struct context *cx)
 	struct round round = {.service = cx->service};
 	int64_t began = clock_now() / 1000;
 
+	store_prune(cx, &webhook_kind, "createdAt", clock_now() - SEEN_KEPT);
 	if (since == 0)
 		since = began - RECONCILE_BACK;
 	if (!gateway_recent(since, compare, &round))

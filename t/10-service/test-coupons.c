@@ -267,13 +267,19 @@ what_fails_gives_its_use_back(void)
 	free(code);
 }
 
+static bool
+is_forgotten(void *arg)
+{
+	return db_count("payments", "guesses", arg) == 0;
+}
+
 static void
 guessing_is_rate_limited(void)
 {
 	struct deal d;
 	const struct answer *a = NULL;
 	char *code = coupon_make(&admin, "{}");
-	char path[200];
+	char path[200], *of;
 
 	deal_make(&d, 1000);
 	for (int i = 0; i < 10; i++) {
@@ -291,6 +297,13 @@ guessing_is_rate_limited(void)
 	TAP_INT(buyer_redeems(&d.buyer, d.order, "pm_card_visa", NULL)->status,
 		201);
 	free(code);
+	/* What was counted is forgotten once it counts no more. */
+	of = text("{\"_id\":{\"$oid\":\"%s\"}}", d.buyer.id);
+	db_update(
+		"payments", "guesses", of,
+		"{\"$set\":{\"since\":{\"$date\":\"2020-01-02T03:04:05Z\"}}}");
+	CU_ASSERT(eventually(20000, is_forgotten, of));
+	free(of);
 }
 
 static void

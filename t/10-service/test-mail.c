@@ -302,6 +302,58 @@ who_has_left_gets_none(void)
 	free(filter);
 }
 
+#define OF_LETTER "{\"letter\":\"%s\",\"orderId\":{\"$oid\":\"%s\"}}"
+#define LONG_AGO                                                       \
+	"{\"$set\":{\"createdAt\":{\"$date\":\"2020-01-02T03:04:05Z\"" \
+	"}}}"
+
+static bool
+is_forgotten(void *arg)
+{
+	const char *of = arg;
+
+	return db_count("auth", "letters", of) == 0 &&
+	       db_count("payments", "mails", of) == 0;
+}
+
+/* A letter is kept for 90 days, where it was asked for and where it was sent;
+ * the payment that it tells of is kept for good. */
+static void
+what_is_long_ago_is_forgotten(void)
+{
+	char *old = text(OF_LETTER, "receipt", order);
+	char *new = text(OF_LETTER, "refund", order);
+	char *payment = text("{\"orderId\":{\"$oid\":\"%s\"}}", order);
+
+	TAP_INT(db_count("auth", "letters", old), 1);
+	db_update("auth", "letters", old, LONG_AGO);
+	db_update("payments", "mails", old, LONG_AGO);
+	stack_restart("auth", NULL);
+	stack_restart("payments", NULL);
+	CU_ASSERT(eventually(20000, is_forgotten, old));
+	TAP_INT(db_count("auth", "letters", new), 1);
+	TAP_INT(db_count("payments", "mails", new), 1);
+	TAP_INT(db_count("payments", "payments", payment), 1);
+	free(old);
+	free(new);
+	free(payment);
+}
+
+/* An erased account takes them along. */
+static void
+who_leaves_takes_theirs_along(void)
+{
+	char *of = text("{\"userId\":{\"$oid\":\"%s\"}}", student_id(bob));
+
+	CU_ASSERT(db_count("auth", "letters", of) > 0);
+	TAP_INT(ask(bob, "DELETE", "/api/users/me",
+		    "{\"password\":\"correct horse\"}", NULL)
+			->status,
+		204);
+	TAP_INT(db_count("auth", "letters", of), 0);
+	free(of);
+}
+
 static void
 the_books_are_right(void)
 {
@@ -316,6 +368,10 @@ main(int argc, char **argv)
 		{"a refund", a_refund},
 		{"a hold about to lapse", a_hold_about_to_lapse},
 		{"who has left gets none", who_has_left_gets_none},
+		{"what is long ago is forgotten",
+		 what_is_long_ago_is_forgotten},
+		{"who leaves takes theirs along",
+		 who_leaves_takes_theirs_along},
 		{"the books are right", the_books_are_right},
 		{0},
 	};

@@ -152,6 +152,43 @@ each_event_once(void)
 	free(intent);
 }
 
+static bool
+is_forgotten(void *arg)
+{
+	return db_count("payments", "webhooks", arg) == 0;
+}
+
+/* Its id is kept for a month, ten times as long as it may come again. */
+static void
+what_is_long_ago_is_forgotten(void)
+{
+	char event[64], *intent, *old;
+	struct deal d;
+
+	deal_make(&d, 1000);
+	deal_pay(&d);
+	intent = deal_intent(&d);
+	for (int i = 0; i < 2; i++) {
+		snprintf(event, sizeof(event), "evt_%d_%s", i, d.order);
+		TAP_INT(webhook_event(event, "payment_intent.succeeded",
+				      "payment_intent", intent)
+				->status,
+			200);
+	}
+	old = text("{\"event\":\"evt_0_%s\"}", d.order);
+	TAP_INT(db_count("payments", "webhooks", old), 1);
+	db_update("payments", "webhooks", old,
+		  "{\"$set\":{\"createdAt\":{\"$date\":"
+		  "\"2020-01-02T03:04:05Z\"}}}");
+	stack_restart("payments", NULL);
+	CU_ASSERT(eventually(20000, is_forgotten, old));
+	free(old);
+	old = text("{\"event\":\"evt_1_%s\"}", d.order);
+	TAP_INT(db_count("payments", "webhooks", old), 1);
+	free(old);
+	free(intent);
+}
+
 static void
 disputes_are_flagged(void)
 {
@@ -280,6 +317,8 @@ main(int argc, char **argv)
 		{"only what is signed is heard", only_what_is_signed_is_heard},
 		{"refunded in the dashboard", refunded_in_the_dashboard},
 		{"each event once", each_event_once},
+		{"what is long ago is forgotten",
+		 what_is_long_ago_is_forgotten},
 		{"disputes are flagged", disputes_are_flagged},
 		{"a refund that fails later is noticed",
 		 a_refund_that_fails_later_is_noticed},
