@@ -443,6 +443,7 @@ otlp_open(const char *service, const char *endpoint)
 	trace_tell(collect);
 	if (pthread_create(&exporter.thread, NULL, run, NULL) != 0)
 		_exit(EX_OSERR);
+	pthread_setname_np(exporter.thread, "otlp");
 	return NULL;
 }
 
