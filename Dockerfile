@@ -47,21 +47,14 @@ RUN make -s -j"$(nproc)" fcgi/storefront/storefront && strip fcgi/storefront/sto
 
 # --- running ---------------------------------------------------------------------------------------------------------------
 
-# What every service is linked with; a pod is allowed no other user than this one.
+# What every service is linked with, or loads to send its spans; a pod is allowed no other user than this one.
 FROM ${DEBIAN} AS runtime
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        libfcgi0ldbl libjson-c5 libjwt0 libmongoc-1.0-0 libnats3.4 libsodium23 \
+        ca-certificates libcurl4 libfcgi0ldbl libjson-c5 libjwt0 libmongoc-1.0-0 libnats3.4 libsodium23 \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
 USER 10001:10001
 
-# And for those that ask others over HTTPS.
-FROM runtime AS runtime-https
-USER root
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libcurl4 \
-    && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* /var/log/apt /var/log/dpkg.log
-USER 10001:10001
-
-FROM runtime-https AS auth
+FROM runtime AS auth
 COPY --from=build-auth /src/fcgi/auth/auth /usr/local/bin/
 CMD ["auth"]
 
@@ -81,11 +74,11 @@ USER 10001:10001
 COPY --from=build-expiration /src/fcgi/expiration/expiration /usr/local/bin/
 CMD ["expiration"]
 
-FROM runtime-https AS payments
+FROM runtime AS payments
 COPY --from=build-payments /src/fcgi/payments/payments /usr/local/bin/
 CMD ["payments"]
 
-FROM runtime-https AS storefront
+FROM runtime AS storefront
 COPY --chown=10001:10001 fcgi/storefront/templates /usr/local/share/storefront/templates
 COPY --chown=10001:10001 fcgi/storefront/static /usr/local/share/storefront/static
 COPY --from=build-storefront /src/fcgi/storefront/storefront /usr/local/bin/

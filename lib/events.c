@@ -72,10 +72,12 @@ event_of_channel(const char *channel)
 
 const char *
 event_write(struct arena *a, enum event_type type, const char *subject,
-	    int64_t version, json_object *record, const char **ret_id)
+	    int64_t version, json_object *record, const char **ret_id,
+	    struct message_span *ret_span)
 {
 	json_object *o = json_new_object(a), *data = json_object_new_object();
 	const char *channel = types[type].channel;
+	struct message_span span = span_message(a);
 
 	for (const struct field *f = types[type].fields; f->name; f++) {
 		json_object *v = NULL;
@@ -90,8 +92,10 @@ event_write(struct arena *a, enum event_type type, const char *subject,
 	json_put_text(o, "subject", subject);
 	json_put_int(o, "version", version);
 	json_put_text(o, "time", clock_format(a, clock_now()));
-	if (*trace_id() != '\0')
-		json_put_text(o, "traceparent", trace_parent(a));
+	if (ret_span != NULL)
+		*ret_span = span;
+	if (span.traceparent != NULL)
+		json_put_text(o, "traceparent", span.traceparent);
 	else
 		json_put(o, "traceparent", NULL);
 	json_put(o, "data", data);

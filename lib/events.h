@@ -48,15 +48,18 @@ enum event_type event_of_channel(const char *channel);
 /* The channel for events that nobody can apply. */
 #define EVENT_DEAD_LETTER "dead:letter"
 
+struct message_span;
+
 /*
  * The envelope of product rule 6: {"id","type","subject","version","time",
  * "traceparent","data"}, in this thread's trace.  Data are those members of
  * record, the public state of what changed, that events.def gives the type.
- * Returned text is in the arena; *ret_id points into it likewise.
+ * Returned text is in the arena, and so is *ret_id; ret_span may be NULL.
  */
 const char *event_write(struct arena *a, enum event_type type,
 			const char *subject, int64_t version,
-			json_object *record, const char **ret_id);
+			json_object *record, const char **ret_id,
+			struct message_span *ret_span);
 
 /* Reads an envelope that came on channel.  NULL is success; else why it is
  * bad, as a validation failure. */

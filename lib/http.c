@@ -660,6 +660,9 @@ serve(struct request *rq)
 
 	/* But for a file, the body is read off whatever becomes of the
 	 * request. */
+	if (lost == NULL)
+		span_name(trace_span(), "%s %s",
+			  method_names[rq->route->method], rq->route->path);
 	unread = upload ? upload_length(rq)
 			: read_body(rq, max > 0 ? max : HTTP_MAX_BODY, &body,
 				    &len);
@@ -759,6 +762,23 @@ measure(const struct request *rq, int64_t us)
 	METRIC_TIME(&metric_request_seconds, us, method, route);
 }
 
+/* What the request's span says, in OpenTelemetry's words. */
+static void
+describe(const struct request *rq, const char *why)
+{
+	struct span *s = trace_span();
+
+	if (rq->route == NULL)
+		span_name(s, "HTTP");
+	else
+		span_text(s, "http.route", rq->route->path);
+	span_text(s, "http.request.method", rq->method);
+	span_text(s, "url.path", logged_path(rq));
+	span_number(s, "http.response.status_code", rq->status);
+	if (rq->status >= 500)
+		span_fail(s, why ? why : "");
+}
+
 /* libfcgi knows no time limits. */
 static void
 limit_silence(FCGX_Request *fcgi)
@@ -792,13 +812,14 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	rq.path = rq.path ? rq.path : "/";
 	id = param(&rq, "REQUEST_ID"); /* nginx's $request_id */
 	log_set_request(id);
-	trace_begin(http_header(&rq, "traceparent"), id);
+	trace_begin(SPAN_SERVER, http_header(&rq, "traceparent"), id);
 	if (id != NULL)
 		http_set_header(&rq, "X-Request-Id", "%s", id);
 	probe = serve_probe(&rq);
 	if (!probe)
 		fail = serve(&rq);
 	if (rq.handed_over) {
+		trace_hush();
 		trace_end();
 		log_set_request(NULL);
 		return rq.route->stream;
@@ -810,6 +831,8 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	fail = fail ? fail : cut;
 	if (!probe)
 		measure(&rq, clock_micros() - began);
+	else
+		trace_hush();
 	if (fail != NULL)
 		why = fail->cause     ? fail->cause
 		      : fail->reasons ? fail->reasons->msg
@@ -823,6 +846,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	    LOG_TEXT("user", rq.signed_in ? rq.user.id : ""),
 	    LOG_TEXT("error", fail ? fail->name : ""), LOG_TEXT("cause", why),
 	    LOG_NUMBER("ms", clock_monotonic() - rq.began));
+	describe(&rq, why);
 	trace_end();
 	log_set_request(NULL);
 	return WHOLE;

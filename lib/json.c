@@ -227,6 +227,20 @@ json_put_int(json_object *o, const char *name, int64_t value)
 }
 
 const char *
+json_clean(struct arena *a, const char *text)
+{
+	char *copy;
+
+	if (bson_utf8_validate(text, strlen(text), false))
+		return text;
+	copy = arena_strdup(a, text);
+	for (char *p = copy; *p != '\0'; p++)
+		if ((unsigned char)*p > 126)
+			*p = '?';
+	return copy;
+}
+
+const char *
 json_write(json_object *o, size_t *ret_len)
 {
 	return json_object_to_json_string_length(

@@ -31,6 +31,9 @@ void json_put(json_object *o, const char *name, json_object *value);
 void json_put_text(json_object *o, const char *name, const char *value);
 void json_put_int(json_object *o, const char *name, int64_t value);
 
+/* The text, if it is UTF-8; else a copy in which what is not ASCII is "?". */
+const char *json_clean(struct arena *a, const char *text);
+
 /* The text of a tree, without white space; the tree owns it. */
 const char *json_write(json_object *o, size_t *ret_len);
 

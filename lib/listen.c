@@ -66,6 +66,7 @@ bury(struct context *cx, const char *channel, const void *bytes, size_t len,
 	const char *text;
 	size_t n;
 
+	span_fail(trace_span(), why);
 	json_put_text(o, "service", cx->service->name);
 	json_put_text(o, "channel", channel);
 	json_put_text(o, "why", why);
@@ -123,7 +124,12 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 		return verdict;
 	}
 	log_set_request(event.id);
-	trace_begin(event.traceparent, NULL);
+	trace_begin(SPAN_CONSUMER, event.traceparent, NULL);
+	span_name(trace_span(), "process %s", channel);
+	span_text(trace_span(), "messaging.system", "nats");
+	span_text(trace_span(), "messaging.operation.type", "process");
+	span_text(trace_span(), "messaging.destination.name", channel);
+	span_text(trace_span(), "messaging.message.id", event.id);
 	fail = apply_all(&cx, &event);
 	us = clock_micros() - began;
 	if (fail == NULL) {
@@ -135,12 +141,14 @@ listen_handle(void *closure, const char *channel, const void *bytes, size_t len)
 			    (clock_now() - event.time) * 1000, channel);
 	} else if (fail == STORE_EARLY) {
 		METRIC_ADD(&metric_events, 1, channel, "early");
+		trace_hush();
 		verdict = clock_now() - event.time > EARLY_MAX
 				  ? bury(&cx, channel, bytes, len,
 					 "what comes before it never came")
 				  : BUS_AGAIN;
 	} else if (fail->status == 503) {
 		METRIC_ADD(&metric_events, 1, channel, "fault");
+		trace_hush();
 		log_put_off(describe(&cx, fail));
 		verdict = BUS_AGAIN;
 	} else {

@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "log.h"
 
-#include <bson/bson.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,15 +44,7 @@ log_set_request(const char *id)
 static void
 put_text(struct arena *a, json_object *line, const char *name, const char *text)
 {
-	if (!bson_utf8_validate(text, strlen(text), false)) {
-		char *p = arena_strdup(a, text);
-
-		text = p;
-		for (; *p != '\0'; p++)
-			if ((unsigned char)*p > 126)
-				*p = '?';
-	}
-	json_put_text(line, name, text);
+	json_put_text(line, name, json_clean(a, text));
 }
 
 void

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "otlp.h"
 #include "service.h"
 
 struct metric metric_requests = {
@@ -68,6 +69,20 @@ struct metric metric_published = {
 	{"outcome"},
 };
 
+struct metric metric_spans = {
+	METRIC_COUNTER,
+	"spans_total",
+	"Spans of traces that the collector took or refused, or that were "
+	"dropped: it was away, or too slow.",
+	{"outcome"},
+};
+
+static struct metric spans_waiting = {
+	METRIC_MEASURED,
+	"spans_waiting",
+	"Spans that wait to be sent to the collector.",
+	{NULL},
+};
 static struct metric bus_up = {
 	METRIC_MEASURED,
 	"bus_up",
@@ -110,6 +125,8 @@ static struct metric *const common[] = {
 	&metric_event_delay,
 	&metric_publish_seconds,
 	&metric_published,
+	&metric_spans,
+	&spans_waiting,
 	&bus_up,
 	&parked,
 	&database_up,
@@ -167,6 +184,8 @@ measure_write(struct context *cx, FILE *to)
 		METRIC_SET(&bus_up, bus_connected(service->bus), NULL);
 		METRIC_SET(&parked, (int64_t)bus_parked(service->bus), NULL);
 	}
+	if (otlp_waiting() >= 0)
+		METRIC_SET(&spans_waiting, otlp_waiting(), NULL);
 	if (service->store != NULL)
 		METRIC_SET(&database_up, up, NULL);
 	if (up)

@@ -24,6 +24,9 @@ extern struct metric metric_event_delay;   /* channel: saved until heard */
 extern struct metric metric_publish_seconds;
 extern struct metric metric_published; /* outcome */
 
+/* otlp.c: "sent", "dropped" (no room, no collector) or "refused" by it. */
+extern struct metric metric_spans; /* outcome */
+
 /* Writes all that the service counts and measures now, its own metrics too.
  * What the database does not tell is left out. */
 void measure_write(struct context *cx, FILE *to);

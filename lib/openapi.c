@@ -350,15 +350,20 @@ describe_answers(const struct route *r)
 }
 
 /* Either of the two ways to say who is calling. */
+/* Whoever is signed in, or has the role that is named. */
 static json_object *
-describe_access(void)
+describe_access(enum access access)
 {
 	static const char *const ways[] = {"cookie", "token"};
-	json_object *list = json_object_new_array(), *o;
+	json_object *list = json_object_new_array(), *o, *roles;
 
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+		roles = json_object_new_array();
+		if (access == ADMIN)
+			json_object_array_add(roles,
+					      json_object_new_string("admin"));
 		o = new_object();
-		json_put(o, ways[i], json_object_new_array());
+		json_put(o, ways[i], roles);
 		json_object_array_add(list, o);
 	}
 	return list;
@@ -396,7 +401,7 @@ add_route(struct arena *a, json_object *paths, const struct service *service,
 	if (r->body != NULL || r->raw_max > 0 || r->stream == UPLOAD)
 		json_put(o, "requestBody", describe_body(r));
 	if (r->access != ANYONE)
-		json_put(o, "security", describe_access());
+		json_put(o, "security", describe_access(r->access));
 	json_put(o, "responses", describe_answers(r));
 	all = json_member(paths, path, json_type_object);
 	if (all == NULL)

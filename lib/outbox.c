@@ -50,6 +50,7 @@ send_batch(struct context *cx, const struct item *items, size_t n)
 	struct bus_message *messages = arena_alloc(
 		cx->arena, n * STORE_MAX_UNSENT * sizeof(*messages));
 	size_t count = 0;
+	int64_t began = clock_micros();
 	bool all = true;
 
 	for (size_t i = 0; i < n; i++) {
@@ -70,8 +71,12 @@ send_batch(struct context *cx, const struct item *items, size_t n)
 
 		/* In order: what is behind one that failed is sent again. */
 		while (stored < s[i].count &&
-		       messages[s[i].first + stored].stored)
-			stored++;
+		       messages[s[i].first + stored].stored) {
+			const struct unsent *u = &s[i].unsent[stored++];
+
+			span_sent(cx->arena, &u->span, u->channel, u->id,
+				  began);
+		}
 		if (stored < s[i].count)
 			all = false;
 		if (stored > 0 && store_sent(cx, items[i].kind, items[i].id,

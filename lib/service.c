@@ -24,6 +24,7 @@
 
 #include "measure.h"
 #include "openapi.h"
+#include "otlp.h"
 #include "outbox.h"
 #include "standing.h"
 #include "trace.h"
@@ -35,12 +36,15 @@
 
 static struct {
 	const char *level, *url, *cluster, *client, *base_url, *mongo_uri;
-	const char *jwt_key, *jwt_key_previous, *socket;
+	const char *jwt_key, *jwt_key_previous, *socket, *collector;
 	int64_t workers, transfers;
 } conf;
 
 static const struct setting common_settings[] = {
 	{.name = "LOG_LEVEL", .text = &conf.level, .fallback = "info"},
+	{.name = "OTEL_EXPORTER_OTLP_ENDPOINT",
+	 .text = &conf.collector,
+	 .fallback = ""},
 	{.name = "FCGI_SOCKET", .text = &conf.socket, .fallback = ""},
 	{.name = "FCGI_WORKERS",
 	 .number = &conf.workers,
@@ -120,8 +124,10 @@ run_task(void *arg)
 		struct timespec ts = {.tv_sec = until / 1000,
 				      .tv_nsec = until % 1000 * 1000000};
 
-		trace_begin(NULL, NULL);
+		trace_begin(SPAN_INTERNAL, NULL, NULL);
+		span_name(trace_span(), "task %s", t->task->name);
 		t->task->run(&cx);
+		trace_end();
 		arena_reset(cx.arena);
 		pthread_mutex_lock(&t->lock);
 		while (!t->woken && !stopping)
@@ -471,6 +477,7 @@ service_main(struct service *service)
 	static struct task *const no_tasks[] = {NULL};
 	struct task *const *tasks;
 	struct worker *workers;
+	const char *why;
 	sigset_t signals;
 	int fd, caught;
 
@@ -489,6 +496,9 @@ service_main(struct service *service)
 	sigaddset(&signals, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 
+	why = *conf.collector ? otlp_open(service->name, conf.collector) : NULL;
+	if (why != NULL)
+		refuse(service, why);
 	/* All is made before anything runs that may use it. */
 	tasks = service->tasks ? service->tasks : no_tasks;
 	if (service->routes != NULL && service->kinds != NULL)
@@ -534,6 +544,7 @@ service_main(struct service *service)
 		bus_close(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
 		free_task(tasks[i]);
+	otlp_close();
 	close_service(service);
 	free(workers);
 	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));

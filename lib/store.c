@@ -399,8 +399,8 @@ load(struct context *cx, const struct kind *kind, const bson_t *doc, void *rec)
 	if (kind->traced && bson_iter_init_find(&i, doc, "trace") &&
 	    BSON_ITER_HOLDS_UTF8(&i)) {
 		text = bson_iter_utf8(&i, &len);
-		if (len == TRACE_SIZE - 1)
-			memcpy(head->trace, text, TRACE_SIZE);
+		if (len == TRACE_SIZE - 1 || len == TRACE_CONTEXT_SIZE - 1)
+			memcpy(head->trace, text, len + 1);
 	}
 }
 
@@ -539,7 +539,7 @@ advance(struct context *cx, const struct kind *kind, void *rec,
 	event->channel = event_channel(type);
 	event->body = event_write(cx->arena, type, head->id, head->version,
 				  record_to_json(cx->arena, kind->fields, rec),
-				  &event->id);
+				  &event->id, &event->span);
 	return true;
 }
 
@@ -552,6 +552,10 @@ append_event(bson_t *b, const char *name, const struct unsent *event)
 	BSON_APPEND_UTF8(&e, "id", event->id);
 	BSON_APPEND_UTF8(&e, "channel", event->channel);
 	BSON_APPEND_UTF8(&e, "body", event->body);
+	if (*event->span.parent != '\0') {
+		BSON_APPEND_UTF8(&e, "span", event->span.traceparent);
+		BSON_APPEND_UTF8(&e, "below", event->span.parent);
+	}
 	bson_append_document_end(b, &e);
 }
 
@@ -585,7 +589,7 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 	if (*head->id == '\0')
 		id_new(head->id);
 	if (kind->traced)
-		memcpy(head->trace, trace_id(), strlen(trace_id()) + 1);
+		trace_context(head->trace);
 	published = advance(cx, kind, rec, &event);
 	doc = by_id(cx, head->id);
 	BSON_APPEND_INT64(doc, "rev", head->rev);
@@ -849,7 +853,9 @@ store_unsent(struct context *cx, const struct kind *kind, const char *id,
 				(*ret_unsent)[n++] = (struct unsent){
 					text_at(cx, &e, "id"),
 					text_at(cx, &e, "channel"),
-					text_at(cx, &e, "body")};
+					text_at(cx, &e, "body"),
+					{text_at(cx, &e, "span"),
+					 text_at(cx, &e, "below")}};
 	} else if (mongoc_cursor_error(cursor, &error)) {
 		return store_failed(cx, &error);
 	}

@@ -24,10 +24,11 @@
 /* First member, named head, of every struct that is stored. */
 struct head {
 	char id[ID_SIZE];
-	int64_t version;	/* of the last published change; 0: none yet */
-	int64_t rev;		/* 0: not stored yet */
-	int64_t unsent;		/* events in the outbox */
-	char trace[TRACE_SIZE]; /* of a traced kind's: where it was added */
+	int64_t version; /* of the last published change; 0: none yet */
+	int64_t rev;	 /* 0: not stored yet */
+	int64_t unsent;	 /* events in the outbox */
+	char trace[TRACE_CONTEXT_SIZE]; /* of a traced kind's: where it was
+					   added, see trace_context() */
 };
 
 #define STORE_HEAD(strukt)                                               \
@@ -176,6 +177,7 @@ const struct fail *store_failed(struct context *cx, const bson_error_t *error);
 /* An unsent event, and the ids of up to limit records that have some. */
 struct unsent {
 	const char *id, *channel, *body;
+	struct message_span span; /* neither is NULL */
 };
 const struct fail *store_unsent(struct context *cx, const struct kind *kind,
 				const char *id, struct unsent **ret_unsent,

@@ -36,7 +36,7 @@ check() {
     # Whatever the caller's stack uses, the tests bring up their own.
     unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
     unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
-    install_missing nats java localstripe mock browser schemathesis check
+    install_missing nats java localstripe mock browser schemathesis collector check
     install_k8s conform
     umask 022
     home=$state/check

@@ -1079,6 +1079,6 @@ bus_put_event(const char *channel, const char *subject, int64_t version,
 	const char *id;
 
 	bus_put(channel, event_write(a, event_of_channel(channel), subject,
-				     version, record, &id));
+				     version, record, &id, NULL));
 	arena_free(a);
 }

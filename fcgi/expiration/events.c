@@ -99,14 +99,14 @@ rebuild(struct context *cx)
 }
 
 static struct bus_message
-message(struct context *cx, const char *order_id)
+message(struct context *cx, const char *order_id, struct message_span *ret_span)
 {
 	json_object *data = json_new_object(cx->arena);
 	const char *id, *text;
 
 	json_put_text(data, "orderId", order_id);
 	text = event_write(cx->arena, EVENT_EXPIRATION_COMPLETE, order_id, 1,
-			   data, &id);
+			   data, &id, ret_span);
 	return (struct bus_message){
 		.channel = event_channel(EVENT_EXPIRATION_COMPLETE),
 		.bytes = text,
@@ -119,15 +119,18 @@ static size_t
 publish_all(struct context *cx, const char **ids, size_t n)
 {
 	struct bus_message *m = arena_alloc(cx->arena, n * sizeof(*m));
+	struct message_span *spans = arena_alloc(cx->arena, n * sizeof(*spans));
+	int64_t began = clock_micros();
 	size_t stored = 0;
 
 	for (size_t i = 0; i < n; i++)
-		m[i] = message(cx, ids[i]);
+		m[i] = message(cx, ids[i], &spans[i]);
 	bus_publish_all(cx->service->bus, m, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!m[i].stored)
 			continue; /* its lease ends, and it's claimed again */
 		LOG(LOG_INFO, "expired", LOG_TEXT("order", ids[i]));
+		span_sent(cx->arena, &spans[i], m[i].channel, ids[i], began);
 		ids[stored++] = ids[i];
 	}
 	METRIC_ADD(&told, (int64_t)stored, NULL);

@@ -163,6 +163,8 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	struct curl_slist *headers = NULL;
 	struct curl_header *replayed;
 	CURL *curl = line->curl;
+	struct span *span = span_begin(a, SPAN_CLIENT);
+	const char *parent = span_parent(a, span);
 	int64_t began, us;
 
 	line->len = 0;
@@ -172,9 +174,9 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	if (idempotency_key != NULL)
 		add_header(&headers, arena_printf(a, "Idempotency-Key: %s",
 						  idempotency_key));
-	if (*trace_id() != '\0')
+	if (parent != NULL)
 		add_header(&headers,
-			   arena_printf(a, "traceparent: %s", trace_parent(a)));
+			   arena_printf(a, "traceparent: %s", parent));
 	arena_defer(a, free_headers, headers);
 
 	curl_easy_reset(curl); /* keeps its connections */
@@ -211,6 +213,13 @@ exchange(struct arena *a, struct call *c, const char *idempotency_key)
 	METRIC_TIME(&gateway_seconds, us,
 		    arena_strndup(a, c->what, strcspn(c->what, "-")),
 		    arena_printf(a, "%ld", c->status));
+	span_name(span, "gateway %s", c->what);
+	span_text(span, "http.request.method", c->form ? "POST" : "GET");
+	span_text(span, "ticketing.order.id", c->order_id);
+	span_number(span, "http.response.status_code", c->status);
+	if (c->status / 100 != 2)
+		span_fail(span, curl_easy_strerror(c->code));
+	span_end(span);
 	if (c->code != CURLE_OK)
 		return;
 	c->replayed =

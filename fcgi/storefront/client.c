@@ -11,6 +11,7 @@
 
 #include "breaker.h"
 #include "service.h"
+#include "trace.h"
 
 #define CONNECT_TIMEOUT 1000 /* ms */
 #define UPLOAD_TIMEOUT 60    /* s without a byte */
@@ -28,6 +29,7 @@ struct exchange {
 	struct call *call;
 	CURL *curl;
 	struct curl_slist *headers;
+	struct span *span;
 	char *body;
 	size_t len, size;
 	client_read read;
@@ -165,6 +167,8 @@ prepare(struct exchange *x, const struct visitor *v)
 	x->curl = curl;
 	add_cookies(x, v);
 	add_header(x, "X-Request-Id", v->request_id);
+	x->span = span_begin(x->arena, SPAN_CLIENT);
+	add_header(x, "traceparent", span_parent(x->arena, x->span));
 	add_header(x, "X-Forwarded-For", v->address);
 	add_header(x, "User-Agent", v->agent);
 	add_header(x, "Accept", "application/json");
@@ -299,6 +303,24 @@ await(CURLM *multi, int64_t until)
 	}
 }
 
+/* A path may have a coupon's code in it: it is not told. */
+static void
+describe(struct exchange *x)
+{
+	const struct call *c = x->call;
+	const char *method;
+
+	if (x->span == NULL)
+		return;
+	curl_easy_getinfo(x->curl, CURLINFO_EFFECTIVE_METHOD, &method);
+	span_name(x->span, "%s %s", method, c->what ? c->what : "");
+	span_text(x->span, "http.request.method", method);
+	span_number(x->span, "http.response.status_code", c->status);
+	if (c->status == 0 || c->status >= 400)
+		span_fail(x->span, c->status ? "" : "no answer");
+	span_end(x->span);
+}
+
 static void
 run(struct exchange *list, size_t count, int64_t until)
 {
@@ -314,6 +336,7 @@ run(struct exchange *list, size_t count, int64_t until)
 		if (list[i].call->status == 0)
 			LOG(LOG_WARN, "no answer",
 			    LOG_TEXT("path", list[i].call->what));
+		describe(&list[i]);
 		curl_multi_remove_handle(multi, list[i].curl);
 		discard(&list[i]);
 	}

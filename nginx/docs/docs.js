@@ -14,6 +14,8 @@ function make(tag, text, ...children) {
 function brief(schema) {
 	const kinds = schema.anyOf ?? schema.oneOf;
 
+	if ("const" in schema)
+		return JSON.stringify(schema.const);
 	if (schema.$ref)
 		return schema.$ref.split("/").pop();
 	if (kinds)
@@ -45,23 +47,31 @@ function content(of) {
 }
 
 function row(head, text, code) {
-	return make("tr", "", make("th", head), make("td", text),
+	const cell = make("th", head);
+
+	cell.scope = "row";
+	return make("tr", "", cell, make("td", text),
 		make("td", "", make("code", code)));
+}
+
+/* Who may, when not everyone. */
+function access(of) {
+	const role = of.security && (Object.values(of.security[0])[0][0] ?? "signed in");
+
+	return role ? [make("small", role)] : [];
 }
 
 function route(method, path, of) {
 	const table = make("table");
 	const summary = make("summary", "", make("b", method.toUpperCase()),
-		make("code", path), make("span", " " + of.summary));
+		make("code", path), make("span", of.summary), ...access(of));
 
-	if (of.security)
-		summary.classList.add("lock");
 	for (const p of of.parameters)
 		table.append(row(p.name, `in the ${p.in}` +
 			(p.required ? "" : ", may be left out"), brief(p.schema)));
 	if (of.requestBody)
-		table.append(row("body", of.requestBody.required ? ""
-			: "may be left out", content(of.requestBody)));
+		table.append(row("body", Object.keys(of.requestBody.content).join(", ") +
+			(of.requestBody.required ? "" : ", may be left out"), content(of.requestBody)));
 	for (const [status, answer] of Object.entries(of.responses))
 		table.append(row(status, answer.description, content(answer)));
 	return make("details", "", summary, make("div", "", table));
@@ -95,6 +105,8 @@ async function show() {
 			}
 			sections.get(tag).append(route(method, path, of));
 		}
+	for (const [name, schema] of Object.entries(api.components.schemas))
+		document.getElementById("schemas").append(row(name, "", brief(schema)));
 }
 
 show();

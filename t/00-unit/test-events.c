@@ -92,7 +92,7 @@ test_write(void)
 		/* What is not the event's stays in the record. */
 		json_put_text(record, "password", "secret");
 		json_put_text(record, "createdAt", "x");
-		text = event_write(a, rows[i].type, ID1, 7, record, &id);
+		text = event_write(a, rows[i].type, ID1, 7, record, &id, NULL);
 		o = parse(a, text);
 		TAP_STRING(json_text(o, "id"),
 			   arena_printf(a, "%s:" ID1 ":7", rows[i].family));
@@ -173,7 +173,7 @@ test_read(void)
 		int64_t before = clock_now();
 		const char *id,
 			*text = event_write(a, rows[i].type, ID1, 3,
-					    parse(a, rows[i].data), &id);
+					    parse(a, rows[i].data), &id, NULL);
 		struct event e = {0};
 
 		CU_ASSERT_PTR_NULL_FATAL(
@@ -333,8 +333,9 @@ test_channel_mismatch(void)
 	const char *id;
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		const char *text = event_write(a, rows[i].type, ID1, 1,
-					       parse(a, rows[i].data), &id);
+		const char *text =
+			event_write(a, rows[i].type, ID1, 1,
+				    parse(a, rows[i].data), &id, NULL);
 
 		for (size_t j = 0; j < COUNT(rows); j++)
 			TAP_STRING(read_named(a, rows[j].channel, text),
@@ -379,7 +380,8 @@ test_missing_data(void)
 
 			(void)value;
 			json_object_object_del(less, name);
-			text = event_write(a, rows[i].type, ID1, 1, less, &id);
+			text = event_write(a, rows[i].type, ID1, 1, less, &id,
+					   NULL);
 			TAP_STRING(read_named(a, rows[i].channel, text),
 				   needed ? name : "");
 		}

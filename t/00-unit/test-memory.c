@@ -245,7 +245,7 @@ event_works(struct arena *a)
 
 	if (o == NULL)
 		return false;
-	text = event_write(a, EVENT_PAYMENT_CREATED, ID_1, 1, o, &id);
+	text = event_write(a, EVENT_PAYMENT_CREATED, ID_1, 1, o, &id, NULL);
 	if (event_read(a, "payment:created", text, strlen(text), &event) !=
 	    NULL)
 		return false; /* it would be set aside for ever */

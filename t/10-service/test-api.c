@@ -47,6 +47,14 @@ is_described(void)
 	       "schema", "properties", "password");
 	TAP_STRING(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN),
 		   "{\"type\":\"string\",\"minLength\":8,\"maxLength\":128}");
+	/* Who may. */
+	json_object_object_get_ex(buy, "security", &o);
+	TAP_STRING(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN),
+		   "[{\"cookie\":[]},{\"token\":[]}]");
+	json_object_object_get_ex(at(all, "paths", "/api/users", "get"),
+				  "security", &o);
+	TAP_STRING(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN),
+		   "[{\"cookie\":[\"admin\"]},{\"token\":[\"admin\"]}]");
 	/* What is kept from the world is not described either. */
 	CU_ASSERT_PTR_NULL(strstr(a->body, "emailKey"));
 	CU_ASSERT_PTR_NULL(strstr(a->body, "idempotencyKey"));

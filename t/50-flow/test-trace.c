@@ -12,12 +12,13 @@
 
 static struct student *seller, *buyer;
 
-/* What `dev trace` prints, to be freed. */
+/* What dev prints, to be freed. */
 static char *
-story(const char *order)
+said_by_dev(const char *verb, const char *arg)
 {
-	char *command = text("DEV_STATE='%s' '%s/dev' trace %s",
-			     stack("DEV_STATE"), getenv("top_srcdir"), order);
+	char *command =
+		text("DEV_STATE='%s' '%s/dev' %s %s", stack("DEV_STATE"),
+		     getenv("top_srcdir"), verb, arg);
 	char *out = calloc(1, 65536);
 	FILE *f = popen(command, "r");
 	size_t n;
@@ -38,7 +39,7 @@ static bool
 tells(void *arg)
 {
 	const struct told *told = arg;
-	char *s = story(told->order);
+	char *s = said_by_dev("trace", told->order);
 	bool found = strstr(s, told->line) != NULL;
 
 	free(s);
@@ -189,7 +190,18 @@ given(void)
 static void
 top(void)
 {
-	TAP_INT(stack_dev(NULL, (const char *[]){"top", "1", NULL}), 0);
+	char *said, *rest;
+
+	/* It fits a terminal of 80 columns, also when a service is down. */
+	stack_kill("expiration", "KILL");
+	said = said_by_dev("top", "1");
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, "\norders "));
+	CU_ASSERT_PTR_NOT_NULL(strstr(said, "\nexpiration does not answer\n"));
+	for (char *line = strtok_r(said, "\n", &rest); line != NULL;
+	     line = strtok_r(NULL, "\n", &rest))
+		CU_ASSERT(strlen(line) < 80);
+	free(said);
+	stack_start("expiration", NULL);
 	TAP_INT(stack_dev(NULL,
 			  (const char *[]){"trace", "0123456789abcdef01234567",
 					   NULL}) != 0,

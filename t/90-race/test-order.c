@@ -130,7 +130,7 @@ tell(struct arena *a, enum event_type type, const char *subject,
 
 	return (struct told){type, event_write(a, type, subject, version,
 					       json_read(a, data, strlen(data)),
-					       &id)};
+					       &id, NULL)};
 }
 
 /* --- one listing's own events, as orders hears them --- */

@@ -7,30 +7,9 @@
 kubernetes=v1.31.4
 kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.4.3
 kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.6.7
-go_toolchain=go1.22.12 # where the machine's go is older
 packages_for_k8s=(
     debootstrap docker.io containerd runc containernetworking-plugins etcd-server iptables ipset conntrack iproute2 socat util-linux
 )
-
-# new_go: sets go to a go that builds all of this: the machine's, or one that comes as a module through the module proxy.
-new_go() {
-    local version dir
-    go=go
-    version=$(GOTOOLCHAIN=local go env GOVERSION)
-    if [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 22)); then return; fi
-    dir=$(module_dir golang.org/toolchain "v0.0.1-$go_toolchain.linux-$(dpkg --print-architecture)")
-    chmod -R u+x "$dir/bin" "$dir/pkg/tool"
-    go=$dir/bin/go
-}
-
-# with_go COMMAND...: in a folder of modules and build results that all of this shares; gone once it is installed.
-with_go() {
-    GOPATH=$tools/k8s.tmp GOCACHE=$tools/k8s.tmp/cache GOFLAGS='-modcacherw -mod=mod -trimpath -buildvcs=false' GOTOOLCHAIN=local \
-        CGO_ENABLED=0 GOWORK=off "$@"
-}
-
-# module_dir MODULE VERSION: downloads it; prints its folder.
-module_dir() { with_go "${go:-go}" mod download -json "$1@$2" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p'; }
 
 # build_inside NAME MODULE VERSION SOURCE LDFLAGS [EDIT...]: a program of a module that cannot be had by `go install`: built with that
 # module's own go.mod, so with the versions that its authors chose but for EDITs. SOURCE is a package of it, or a file of ours.
@@ -154,7 +133,8 @@ install_k8s() {
     fi
     install_packages "${packages[@]}"
     if ((${#conform[@]} + ${#cluster[@]})); then
-        mkdir -p "$tools/k8s.tmp"
+        local go_scratch=$tools/k8s.tmp
+        mkdir -p "$go_scratch"
         new_go
         if ((${#conform[@]})); then
             job "building kustomize and kubeconform" install_conform
@@ -163,7 +143,7 @@ install_k8s() {
             job "building a cluster: Kubernetes, CoreDNS, skaffold, ingress-nginx, kube-router (ten minutes)" install_cluster
         fi
         finish_jobs "not everything could be installed"
-        rm -rf "$tools/k8s.tmp"
+        rm -rf "$go_scratch"
     fi
     exec {turn}>&-
 }

@@ -5,6 +5,7 @@
 # Uses dev's say, die, top, tools and state.
 
 nats_streaming=github.com/nats-io/nats-streaming-server@v0.25.6
+go_toolchain=go1.22.12 # where the machine's go is older
 stripe_mock=github.com/stripe/stripe-mock@v0.148.0 # the last that Debian's Go builds
 
 # A name with bars is there when any of its alternatives is; the first is what gets installed.
@@ -133,6 +134,37 @@ install_schemathesis() {
     mark_installed schemathesis "$top/t/servers/schemathesis.txt"
 }
 
+# new_go: sets go to a go that builds what Debian's is too old for: the machine's, or one that comes as a module through the module proxy.
+new_go() {
+    local version dir
+    go=go
+    version=$(GOTOOLCHAIN=local go env GOVERSION)
+    if [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 22)); then return; fi
+    dir=$(module_dir golang.org/toolchain "v0.0.1-$go_toolchain.linux-$(dpkg --print-architecture)")
+    chmod -R u+x "$dir/bin" "$dir/pkg/tool"
+    go=$dir/bin/go
+}
+
+# with_go COMMAND...: in a folder of modules and build results, which goes once all of that is installed.
+with_go() {
+    GOPATH=$go_scratch GOCACHE=$go_scratch/cache GOFLAGS='-modcacherw -mod=mod -trimpath -buildvcs=false' GOTOOLCHAIN=local \
+        CGO_ENABLED=0 GOWORK=off "$@"
+}
+
+# module_dir MODULE VERSION: downloads it; prints its folder.
+module_dir() { with_go "${go:-go}" mod download -json "$1@$2" | sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p'; }
+
+# The tests' collector of spans. Its versions are the last that the older go builds.
+install_collector() {
+    local go go_scratch=$tools/collector.tmp
+    mkdir -p "$go_scratch/build"
+    new_go
+    cp "$top/t/servers/collector/"* "$go_scratch/build/"
+    (cd "$go_scratch/build" && with_go "$go" build -ldflags '-s -w' -o "$tools/bin/collector" .)
+    rm -rf "$go_scratch"
+    mark_installed collector "$top/t/servers/collector/"*
+}
+
 # go_is_there: any go from 1.19 on will do, wherever it comes from.
 go_is_there() {
     local version
@@ -140,10 +172,10 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis), the browser of the tests and the build
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis, collector), the browser of the tests and the build
 # need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' mock='' java='' stripe='' browser='' schemathesis='' server
+    local nats='' mock='' java='' stripe='' browser='' schemathesis='' collector='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -164,11 +196,12 @@ install_missing() {
             installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json" || browser=1
             ;;
         schemathesis) installed schemathesis "$top/t/servers/schemathesis.txt" || schemathesis=1 ;;
+        collector) installed collector "$top/t/servers/collector/"* || collector=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
         esac
     done
     [[ ! $java ]] || packages+=(maven)
-    [[ ! $nats$mock ]] || go_is_there || packages+=(golang-go)
+    [[ ! $nats$mock$collector ]] || go_is_there || packages+=(golang-go)
     install_packages "${packages[@]}"
 
     [[ ! $nats ]] || job "building nats-streaming-server (half a minute)" install_go nats "$nats_streaming"
@@ -177,6 +210,7 @@ install_missing() {
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
     [[ ! $browser ]] || job "fetching what drives the browser" install_browser
     [[ ! $schemathesis ]] || job "fetching schemathesis" install_schemathesis
+    [[ ! $collector ]] || job "building an OpenTelemetry collector (two minutes)" install_collector
     finish_jobs "not everything could be installed"
     exec {turn}>&-
 }
