@@ -11,6 +11,7 @@ check_steps=(
     'AddressSanitizer and UndefinedBehaviorSanitizer: build and make check|check_asan'
     'ThreadSanitizer: build and make check|check_tsan'
     'libFuzzer: all targets in t/fuzz|check_fuzz'
+    'chaos: faults of all kinds on a stack in use, and guards that are off|check_chaos'
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'cppcheck, clang-tidy and gcc -fanalyzer|check_static'
@@ -204,6 +205,42 @@ fuzz() {
     src/configure -q CC=clang CFLAGS='-O1 -g' --enable-fuzzing
     make -s -j"$(nproc)" "t/fuzz/fuzz-$target"
     fuzz_for $((minutes * 60)) "$target"
+}
+
+# in_chaos SOURCE BUILD ARG...: runs t/chaos/chaos.
+in_chaos() {
+    top_srcdir=$1 top_builddir=$2 DEV_TOOLS=$tools "$2/t/chaos/chaos" "${@:3}"
+}
+
+# Each kind of fault once, and two of the guards, those that take the least time.
+check_chaos() {
+    [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    make -C "$home/gcc" -j"$(nproc)" t/checker t/chaos/chaos
+    in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 7 >plan
+    in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 7 | diff plan -
+    if in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 8 | diff -q plan -; then
+        return 1
+    fi
+    in_chaos "$home/src" "$home/gcc" --minutes 1 --seed 1
+    in_chaos "$home/src" "$home/gcc" --controls 'no unique index'
+    in_chaos "$home/src" "$home/gcc" --controls 'no idempotency key'
+}
+
+# chaos ARG...: dev's verb. Its build has failpoints, for clocks that jump and guards that are off.
+chaos() {
+    local home=$state/chaos
+    . "$top/t/servers/install.sh"
+    install_missing nats java check
+    copy_source "$home/src"
+    mkdir -p "$home/build"
+    cd "$home/build"
+    if [[ ! -e Makefile || $top/configure.ac -nt Makefile ]]; then
+        (cd ../src && autoreconf)
+        ../src/configure -q --enable-failpoints
+    fi
+    make -s -j"$(nproc)"
+    make -s -j"$(nproc)" t/checker t/chaos/chaos
+    in_chaos "$home/src" "$home/build" "$@"
 }
 
 # suppress VARIABLE NAME: t/NAME.supp, if there is one, names the libraries' false positives.
