@@ -9,6 +9,7 @@
 #include "flow.h"
 
 #define JUMP_MAX 120 /* s that a clock is off */
+#define STUMBLES 4
 
 static const char *const services[] = {"orders",     "payments", "stuff",
 				       "expiration", "auth",	 "storefront",
@@ -18,6 +19,7 @@ static const char *const hearers[] = {"orders", "payments", "stuff",
 				      "expiration", NULL};
 static const char *const clocks[] = {"orders", "payments", "all", "expiration",
 				     "stuff",  "auth",	   NULL};
+static const char *const payments[] = {"payments", NULL};
 static const char *const nats[] = {"nats", NULL};
 static const char *const redis[] = {"redis", NULL};
 static const char *const nginx[] = {"nginx", NULL};
@@ -121,6 +123,21 @@ twin_goes(const char *target, unsigned pick)
 	return true;
 }
 
+/* What it had read, the other may have changed when it goes on. */
+static bool
+stumble(const char *target, unsigned pick)
+{
+	bool ok = twin_comes(target, pick);
+
+	for (int i = 0; ok && i < STUMBLES; i++) {
+		clock_sleep(100 + pick % 100);
+		ok = stop_it(target, pick);
+		clock_sleep(400);
+		ok = go_on(target, pick) && ok;
+	}
+	return ok;
+}
+
 /* --- what they live on --- */
 
 static bool
@@ -212,6 +229,16 @@ SCRIPT(answer_rubbish, "\"action\":\"rubbish\",\"probability\":0.7")
 SCRIPT(answer_half, "\"action\":\"partial\",\"probability\":0.7")
 SCRIPT(answer_late, "\"action\":\"delay\",\"when\":\"before\",\"ms\":2500")
 
+/* It dies after it told the bank to set money aside, and before it knows. */
+static bool
+kill_while_paying(const char *target, unsigned pick)
+{
+	gateway_script("{\"faults\":[{\"action\":\"delay\",\"ms\":2000,"
+		       "\"match\":{\"path\":\"confirm\"}}]}");
+	clock_sleep(1500 + pick % 500);
+	return kill_it(target, pick);
+}
+
 static bool
 behave(const char *target, unsigned pick)
 {
@@ -221,6 +248,12 @@ behave(const char *target, unsigned pick)
 	return true;
 }
 
+static bool
+start_paying(const char *target, unsigned pick)
+{
+	return behave(target, pick) && start_it(target, pick);
+}
+
 /* --- the table --- */
 
 const struct fault faults[] = {
@@ -228,6 +261,10 @@ const struct fault faults[] = {
 	{"stopped", stop_it, go_on, 1500, 5000, services, false},
 	{"killed while the database stands still", kill_amid, start_amid, 0,
 	 1000, hearers, false},
+	{"killed while the bank is slow", kill_while_paying, start_paying, 0,
+	 1000, payments, false},
+	{"stumbles beside another", stumble, twin_goes, 500, 2000, hearers,
+	 false},
 	{"twice there", twin_comes, twin_goes, 3000, 6000, hearers, false},
 	{"NATS killed", kill_it, start_it, 0, 2500, nats, false},
 	{"NATS stopped", stop_it, go_on, 1500, 6000, nats, false},
