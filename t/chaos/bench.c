@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -247,8 +248,10 @@ server_start(struct server *s)
 	if (s->pid > 0 && waitpid(s->pid, NULL, WNOHANG) == 0)
 		return true;
 	s->pid = fork();
-	if (s->pid == 0)
+	if (s->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		exec_server(s);
+	}
 	return eventually(START_WAIT, listens, s);
 }
 
@@ -381,6 +384,7 @@ bench_twin(const char *service)
 
 	twin = fork();
 	if (twin == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		char *log = text("%s/log/%s.log", stack("DEV_STATE"), name);
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 

@@ -56,6 +56,7 @@ extern const struct fault faults[]; /* ends with one without a name */
 struct strike {
 	const struct fault *fault;
 	const char *target;
+	char text[96]; /* what happens, to whom */
 	unsigned pick;
 	int64_t at, hold; /* ms: since the start, and until it is healed */
 };

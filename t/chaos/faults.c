@@ -1,6 +1,7 @@
 /* faults.c: what can happen to a stack, and when it does.
  * SPDX-License-Identifier: MIT */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -257,42 +258,49 @@ start_paying(const char *target, unsigned pick)
 /* --- the table --- */
 
 const struct fault faults[] = {
-	{"killed", kill_it, start_it, 0, 1500, services, false},
-	{"stopped", stop_it, go_on, 1500, 5000, services, false},
-	{"killed while the database stands still", kill_amid, start_amid, 0,
+	{"is killed", kill_it, start_it, 0, 1500, services, false},
+	{"is stopped", stop_it, go_on, 1500, 5000, services, false},
+	{"is killed while the database stands still", kill_amid, start_amid, 0,
 	 1000, hearers, false},
-	{"killed while the bank is slow", kill_while_paying, start_paying, 0,
-	 1000, payments, false},
+	{"payments is killed while the bank is slow", kill_while_paying,
+	 start_paying, 0, 1000, payments, false},
 	{"stumbles beside another", stumble, twin_goes, 500, 2000, hearers,
 	 false},
-	{"twice there", twin_comes, twin_goes, 3000, 6000, hearers, false},
-	{"NATS killed", kill_it, start_it, 0, 2500, nats, false},
-	{"NATS stopped", stop_it, go_on, 1500, 6000, nats, false},
-	{"Redis killed", kill_it, start_it, 0, 2500, redis, false},
-	{"Redis stopped", stop_it, go_on, 1000, 4000, redis, false},
+	{"is there twice", twin_comes, twin_goes, 3000, 6000, hearers, false},
+	{"NATS is killed", kill_it, start_it, 0, 2500, nats, false},
+	{"NATS is stopped", stop_it, go_on, 1500, 6000, nats, false},
+	{"Redis is killed", kill_it, start_it, 0, 2500, redis, false},
+	{"Redis is stopped", stop_it, go_on, 1000, 4000, redis, false},
 	{"FLUSHALL", flush, nothing, 0, 500, redis, false},
-	{"nginx killed", kill_it, start_it, 0, 1000, nginx, false},
-	{"nginx restarted", end_it, start_ended, 0, 500, nginx, false},
-	{"the database restarted", end_it, start_ended, 0, 1000, mongo, false},
-	{"the database stopped", stop_it, go_on, 1000, 4000, mongo, false},
-	{"the gateway restarted", kill_it, start_it, 0, 1500, stripe, false},
-	{"charged, and the line breaks", charge_and_drop, behave, 2000, 5000,
-	 stripe, false},
-	{"charged, and silence", charge_and_hang, behave, 2000, 5000, stripe,
+	{"nginx is killed", kill_it, start_it, 0, 1000, nginx, false},
+	{"nginx is restarted", end_it, start_ended, 0, 500, nginx, false},
+	{"the database is restarted", end_it, start_ended, 0, 1000, mongo,
 	 false},
-	{"500", answer_500, behave, 2000, 5000, stripe, false},
-	{"429", answer_429, behave, 2000, 5000, stripe, false},
-	{"409", answer_409, behave, 2000, 5000, stripe, false},
-	{"rubbish", answer_rubbish, behave, 2000, 5000, stripe, false},
-	{"half an answer", answer_half, behave, 2000, 5000, stripe, false},
-	{"a slow bank", answer_late, behave, 2000, 5000, stripe, false},
-	{"clock jumps", jump, jump_back, 2000, 6000, clocks, false},
-	{"file descriptors used up", few_files, many_files, 2000, 5000,
+	{"the database is stopped", stop_it, go_on, 1000, 4000, mongo, false},
+	{"the gateway is restarted", kill_it, start_it, 0, 1500, stripe, false},
+	{"the gateway charges, and the line breaks", charge_and_drop, behave,
+	 2000, 5000, stripe, false},
+	{"the gateway charges, and is silent", charge_and_hang, behave, 2000,
+	 5000, stripe, false},
+	{"the gateway answers 500", answer_500, behave, 2000, 5000, stripe,
+	 false},
+	{"the gateway answers 429", answer_429, behave, 2000, 5000, stripe,
+	 false},
+	{"the gateway answers 409", answer_409, behave, 2000, 5000, stripe,
+	 false},
+	{"the gateway answers rubbish", answer_rubbish, behave, 2000, 5000,
+	 stripe, false},
+	{"the gateway answers by halves", answer_half, behave, 2000, 5000,
+	 stripe, false},
+	{"the gateway is slow", answer_late, behave, 2000, 5000, stripe, false},
+	{"has a clock that jumps", jump, jump_back, 2000, 6000, clocks, false},
+	{"has no file descriptors left", few_files, many_files, 2000, 5000,
 	 services, false},
-	{"NATS' disk full", fill, make_room, 2000, 5000, nats, true},
-	{"Redis' disk full", fill, make_room, 2000, 5000, redis, true},
-	{"nginx' disk full", fill, make_room, 2000, 5000, nginx, true},
-	{"network cut", cut, join, 2000, 6000, network, true},
+	{"NATS' disk is full", fill, make_room, 2000, 5000, nats, true},
+	{"Redis' disk is full", fill, make_room, 2000, 5000, redis, true},
+	{"nginx' disk is full", fill, make_room, 2000, 5000, nginx, true},
+	{"the network to NATS and Redis is cut", cut, join, 2000, 6000, network,
+	 true},
 	{0},
 };
 
@@ -342,6 +350,8 @@ schedule(uint64_t seed, const char *only, int64_t ms, size_t count,
 	for (const struct fault *f = faults; f->name != NULL; f++)
 		if (is_in(f->name, only))
 			kinds[n++] = f;
+	if (n == 0)
+		abort(); /* a control names what there is not */
 	count = count < n ? n : count;
 	pace = ms / (int64_t)count;
 	s = calloc(count, sizeof(*s));
@@ -370,6 +380,9 @@ schedule(uint64_t seed, const char *only, int64_t ms, size_t count,
 			      (int64_t)(chance(seed, PACES, i) %
 					(uint64_t)(pace / 2 + 1)),
 		};
+		snprintf(s[i].text, sizeof(s[i].text), "%s%s%s",
+			 targets > 1 ? s[i].target : "", targets > 1 ? " " : "",
+			 f->name);
 		/* In a short campaign each lasts less long. */
 		wide = (uint64_t)(f->most - f->least);
 		if ((int64_t)wide > pace / 3)
