@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "measure.h"
 
@@ -162,6 +163,8 @@ on_message(stanConnection *conn, stanSubscription *sub, const char *channel,
 	bus->users++;
 	bus->handlers++;
 	connection = bus->connections;
+	if (GUARD_OFF("save-before-ack") && !s->replay)
+		stanSubscription_AckMsg(sub, msg);
 	pthread_mutex_unlock(&bus->lock);
 
 	verdict = hand_over(bus, channel, msg);

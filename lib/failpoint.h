@@ -4,9 +4,10 @@
 #define TICKETING_FAILPOINT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
- * Both compile to nothing but in a build with `configure --enable-failpoints`.
+ * All compile to nothing but in a build with `configure --enable-failpoints`.
  *
  * FAILPOINT("name") marks a step where a process might die.  FAILPOINTS in the
  * environment says what happens there: "name=abort,other=sleep:500"; with
@@ -15,15 +16,21 @@
  * GUARD_OFF("name") is false unless GUARDS_OFF ("name,other") names it.
  * Negative controls switch a guard off and must see the rule broken that it
  * keeps.
+ *
+ * CLOCK_JUMP() is by how many ms the time of day is off: what stands in the
+ * file CLOCK_JUMP/PROGRAM, an int64_t, which is looked at each time.
  */
 #ifdef WITH_FAILPOINTS
 void failpoint_reach(const char *name);
 bool failpoint_guard_off(const char *name);
+int64_t failpoint_jump(void);
 #define FAILPOINT(name) failpoint_reach(name)
 #define GUARD_OFF(name) failpoint_guard_off(name)
+#define CLOCK_JUMP() failpoint_jump()
 #else
 #define FAILPOINT(name) ((void)0)
 #define GUARD_OFF(name) false
+#define CLOCK_JUMP() 0
 #endif
 
 #endif

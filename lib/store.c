@@ -207,7 +207,7 @@ append_index(bson_t *indexes, int n, const struct index *index)
 	}
 	bson_append_document_end(&one, &keys);
 	BSON_APPEND_UTF8(&one, "name", name);
-	if (index->unique)
+	if (index->unique && !(index->sparse && GUARD_OFF("unique-index")))
 		BSON_APPEND_BOOL(&one, "unique", true);
 	if (index->sparse)
 		BSON_APPEND_BOOL(&one, "sparse", true);
@@ -559,6 +559,14 @@ append_event(bson_t *b, const char *name, const struct unsent *event)
 	bson_append_document_end(b, &e);
 }
 
+/* What no outbox holds: said before the change is saved, or after it. */
+static void
+publish_without_outbox(struct context *cx, const struct unsent *event)
+{
+	bus_publish_wait(cx->service->bus, event->channel, event->body,
+			 strlen(event->body));
+}
+
 /* After a write, known to have happened or not. */
 static void
 written(struct context *cx, const struct kind *kind, const void *rec,
@@ -570,8 +578,7 @@ written(struct context *cx, const struct kind *kind, const void *rec,
 	if (event == NULL)
 		return;
 	if (GUARD_OFF("outbox"))
-		bus_publish_wait(cx->service->bus, event->channel, event->body,
-				 strlen(event->body));
+		publish_without_outbox(cx, event);
 	outbox_wake(cx->service->outbox, kind, head->id);
 }
 
@@ -597,7 +604,9 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 		BSON_APPEND_UTF8(doc, "trace", head->trace);
 	record_to_bson(kind->fields, rec, doc, NULL);
 	BSON_APPEND_ARRAY_BEGIN(doc, "outbox", &outbox);
-	if (published && !GUARD_OFF("outbox"))
+	if (published && GUARD_OFF("save-first"))
+		publish_without_outbox(cx, &event);
+	else if (published && !GUARD_OFF("outbox"))
 		append_event(&outbox, "0", &event);
 	bson_append_array_end(doc, &outbox);
 	ok = mongoc_collection_insert_one(c, doc, NULL, NULL, &error);
@@ -664,7 +673,9 @@ save(struct context *cx, const struct kind *kind, void *rec, bool *ret_saved)
 	bson_append_document_end(update, &set);
 	if (bson_count_keys(unset) > 0)
 		BSON_APPEND_DOCUMENT(update, "$unset", unset);
-	if (published && !GUARD_OFF("outbox")) {
+	if (published && GUARD_OFF("save-first")) {
+		publish_without_outbox(cx, &event);
+	} else if (published && !GUARD_OFF("outbox")) {
 		BSON_APPEND_DOCUMENT_BEGIN(update, "$push", &push);
 		append_event(&push, "outbox", &event);
 		bson_append_document_end(update, &push);

@@ -11,6 +11,7 @@ check_steps=(
     'AddressSanitizer and UndefinedBehaviorSanitizer: build and make check|check_asan'
     'ThreadSanitizer: build and make check|check_tsan'
     'libFuzzer: all targets in t/fuzz|check_fuzz'
+    'chaos: faults of all kinds on a stack in use, and guards that are off|check_chaos'
     'make distcheck|check_distcheck'
     'autoreconf && ./configure && make, make install, and a program against what was installed|check_install'
     'cppcheck, clang-tidy and gcc -fanalyzer|check_static'
@@ -21,6 +22,10 @@ check_steps=(
     'promtool: alert rules and what they and the dashboard name|check_monitoring'
     'a stack from nothing: up, demo, down|check_stack'
 )
+
+# Whatever the caller's stack uses, the tests bring up their own.
+ours_alone=(MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
+    DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF)
 
 check() {
     local step title function log rc began whole=$SECONDS passed=0 failed=0
@@ -33,9 +38,7 @@ check() {
     . "$top/t/servers/install.sh"
     . "$top/t/k8s/install.sh"
     say "Setting up"
-    # Whatever the caller's stack uses, the tests bring up their own.
-    unset MONGO_URI NATS_URL REDIS_URL STRIPE_KEY STRIPE_API_BASE STRIPE_WEBHOOK_SECRET JWT_KEY BASE_URL INTERNAL_BASE_URL
-    unset DEV_BUILD DEV_CONFIGURE DEV_PORT DEV_MONGO DEV_STRIPE "${!settings[@]}" NATS_CLIENT_ID FAILPOINTS GUARDS_OFF
+    unset "${ours_alone[@]}"
     install_missing nats java localstripe mock browser schemathesis collector check
     install_k8s conform
     umask 022
@@ -204,6 +207,50 @@ fuzz() {
     src/configure -q CC=clang CFLAGS='-O1 -g' --enable-fuzzing
     make -s -j"$(nproc)" "t/fuzz/fuzz-$target"
     fuzz_for $((minutes * 60)) "$target"
+}
+
+# in_chaos SOURCE BUILD ARG...: runs t/chaos/chaos.
+in_chaos() {
+    top_srcdir=$1 top_builddir=$2 DEV_TOOLS=$tools "$2/t/chaos/chaos" "${@:3}"
+}
+
+# Each kind of fault once, and each guard off, of which one takes a minute to be sure of.
+check_chaos() {
+    local control
+    [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
+    make -C "$home/gcc" -j"$(nproc)" t/checker t/chaos/chaos
+    in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 7 >plan
+    in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 7 | diff plan -
+    if in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 8 | diff -q plan -; then
+        return 1
+    fi
+    in_chaos "$home/src" "$home/gcc" --minutes 1 --seed 1
+    in_chaos "$home/src" "$home/gcc" --controls 'ack before save' >ack.log 2>&1 &
+    for control in 'no unique index' 'publish before save' 'no idempotency key' 'no version check'; do
+        in_chaos "$home/src" "$home/gcc" --controls "$control"
+    done
+    wait $! || {
+        cat ack.log
+        return 1
+    }
+}
+
+# chaos ARG...: dev's verb. Its build has failpoints, for clocks that jump and guards that are off.
+chaos() {
+    local home=$state/chaos
+    . "$top/t/servers/install.sh"
+    unset "${ours_alone[@]}"
+    install_missing nats java check
+    copy_source "$home/src"
+    mkdir -p "$home/build"
+    cd "$home/build"
+    if [[ ! -e Makefile || $top/configure.ac -nt Makefile ]]; then
+        (cd ../src && autoreconf)
+        ../src/configure -q --enable-failpoints
+    fi
+    make -s -j"$(nproc)"
+    make -s -j"$(nproc)" t/checker t/chaos/chaos
+    in_chaos "$home/src" "$home/build" "$@"
 }
 
 # suppress VARIABLE NAME: t/NAME.supp, if there is one, names the libraries' false positives.

@@ -1,6 +1,7 @@
 /* checker-read.c: see checker.h.
  * SPDX-License-Identifier: MIT */
 #include <curl/curl.h>
+#include <hiredis/hiredis.h>
 #include <mongoc/mongoc.h>
 #include <nats/nats.h>
 #include <pthread.h>
@@ -89,6 +90,10 @@ load_row(struct arena *a, const bson_t *doc, struct row *row)
 	    bson_iter_recurse(&i, &element))
 		while (bson_iter_next(&element))
 			row->unsent++;
+	if (bson_iter_init(&i, doc) &&
+	    bson_iter_find_descendant(&i, "file.sha256", &element) &&
+	    BSON_ITER_HOLDS_UTF8(&element))
+		row->sha256 = arena_strdup(a, bson_iter_utf8(&element, NULL));
 	if (bson_iter_init_find(&i, doc, "stuff") &&
 	    BSON_ITER_HOLDS_DOCUMENT(&i)) {
 		struct ordered o = {0};
@@ -638,6 +643,59 @@ read_gateway(struct arena *a, struct charges *ret)
 	if (ret->count > 0)
 		qsort(ret->at, ret->count, sizeof(*ret->at), by_order);
 	arena_defer(a, free_charges, ret->at);
+	return fail;
+}
+
+/* --- Redis --- */
+
+static const char *
+read_timers(struct arena *a, redisContext *redis, const char *key,
+	    struct timers *ret)
+{
+	redisReply *r = redisCommand(redis, "ZRANGE %s 0 -1 WITHSCORES", key);
+
+	if (r == NULL || r->type != REDIS_REPLY_ARRAY) {
+		const char *why = r ? "it refuses" : redis->errstr;
+
+		freeReplyObject(r);
+		return error_text("Redis", why);
+	}
+	for (size_t i = 0; i + 1 < r->elements; i += 2) {
+		ret->at = grown(ret->at, ret->count, sizeof(*ret->at));
+		ret->at[ret->count++] = (struct timer){
+			.order_id = arena_strdup(a, r->element[i]->str),
+			.due = (int64_t)strtod(r->element[i + 1]->str, NULL)};
+	}
+	freeReplyObject(r);
+	return NULL;
+}
+
+const char *
+read_redis(struct arena *a, struct timers *ret)
+{
+	const char *url = getenv("REDIS_URL"), *fail = NULL;
+	const struct timeval limit = {.tv_sec = 5};
+	char host[256];
+	int port;
+	redisContext *redis;
+
+	*ret = (struct timers){0};
+	if (url == NULL)
+		return NULL;
+	if (sscanf(url, "redis://%255[^:/]:%d", host, &port) != 2)
+		return "REDIS_URL is bad";
+	redis = redisConnectWithTimeout(host, port, limit);
+	if (redis == NULL || redis->err != 0)
+		fail = error_text("Redis", redis ? redis->errstr : "no memory");
+	else
+		redisSetTimeout(redis, limit);
+	if (fail == NULL)
+		fail = read_timers(a, redis, "{expiration}:due", ret);
+	if (fail == NULL)
+		fail = read_timers(a, redis, "{expiration}:claimed", ret);
+	if (redis != NULL)
+		redisFree(redis);
+	arena_defer(a, free, ret->at);
 	return fail;
 }
 

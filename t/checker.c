@@ -18,14 +18,17 @@
  *   status  records contradict each other
  *   file    a file for sale is not whole, or something is left of another
  *   late    an order is live S (30) seconds after its time
+ *   timer   Redis has a timer that is late, or of no order
  *   dead    something was set aside on dead:letter (--allow-dead: so what)
  *   answer  what a client was told is not so.  FILE has lines of what was
- *           answered, "order ID 201", "stuff ID 204", "payment ID 201"
+ *           answered: "order ID 201 [USER [STUFF]]", "stuff ID 204",
+ *           "payment ID 402", "order ID 200 STATUS" and likewise "price ID 200
+ *           CENTS", "file ID 200 SHA256", "user ID 200 banned", "coupon ID 201"
  *
- * MONGO_URI (without a database), NATS_URL, NATS_CLUSTER_ID, STRIPE_API_BASE
- * and STRIPE_KEY say where the stack is.  Exits with 0 when no rule is broken,
- * 1 when some are, 2 when the stack could not be read.
- * SPDX-License-Identifier: MIT */
+ * REDIS_URL may be missing.  MONGO_URI (without a database), NATS_URL,
+ * NATS_CLUSTER_ID, STRIPE_API_BASE and STRIPE_KEY say where the stack is. Exits
+ * with 0 when no rule is broken, 1 when some are, 2 when the stack could not be
+ * read. SPDX-License-Identifier: MIT */
 #include "checker.h"
 
 #include <stdarg.h>
@@ -702,44 +705,137 @@ check_coupons(const struct snapshot *s)
 
 /* --- answers --- */
 
-static void
-check_answer(const struct snapshot *s, const char *what, const char *id,
-	     int status)
-{
-	const struct rows *rows = same(what, "order")	? &s->orders
-				  : same(what, "stuff") ? &s->stuff
-							: &s->payments;
-	const struct row *r = rows_find(rows, id);
+/* What a client was told: of what, with which status, and two words more. */
+struct answer {
+	char what[16], id[32], detail[80], more[80];
+	int status;
+};
 
-	if (status < 200 || status > 299)
+/* May a record that was said to be in one state be in the other at last? */
+static bool
+may_become(const char *said, const char *is)
+{
+	return same(said, is) ||
+	       ((same(said, "complete") || same(said, "captured")) &&
+		same(is, "refunded"));
+}
+
+static bool
+is_final(const char *status)
+{
+	static const char *const final[] = {"cancelled", "complete", "refunded",
+					    "captured",	 "voided",   "failed",
+					    "removed",	 NULL};
+
+	for (const char *const *f = final; *f != NULL; f++)
+		if (same(*f, status))
+			return true;
+	return false;
+}
+
+/* 201: it was made, by and for whom. */
+static bool
+as_made(const struct answer *a, const struct row *r)
+{
+	if (same(a->what, "payment"))
+		return !is(r, "failed") && (!is_final(a->detail) ||
+					    may_become(a->detail, r->status));
+	return (*a->detail == '\0' || same(a->what, "user") ||
+		same(a->detail, r->user_id)) &&
+	       (*a->more == '\0' || same(a->more, r->stuff_id));
+}
+
+/* 200: it is in that state, for good if that is final. */
+static bool
+as_shown(const struct answer *a, const struct row *r)
+{
+	if (same(a->what, "price"))
+		return r->price == strtoll(a->detail, NULL, 10);
+	if (same(a->what, "file"))
+		return same(a->detail, r->sha256);
+	if (same(a->what, "user"))
+		return is(r, a->detail);
+	return !is_final(a->detail) || may_become(a->detail, r->status);
+}
+
+static bool
+holds(const struct answer *a, const struct row *r)
+{
+	if (a->status == 204)
+		return is(r, same(a->what, "order") ? "cancelled" : "removed");
+	if (a->status == 402)
+		return is(r, "failed");
+	return a->status == 201 ? as_made(a, r) : as_shown(a, r);
+}
+
+static const struct rows *
+rows_named(const struct snapshot *s, const char *what)
+{
+	return same(what, "order")     ? &s->orders
+	       : same(what, "payment") ? &s->payments
+	       : same(what, "user")    ? &s->users
+	       : same(what, "coupon")  ? &s->coupons
+				       : &s->stuff;
+}
+
+static void
+check_answer(const struct snapshot *s, const struct answer *a)
+{
+	const struct row *r = rows_find(rows_named(s, a->what), a->id);
+
+	if ((a->status < 200 || a->status > 299) && a->status != 402)
 		return;
 	if (r == NULL)
 		broken("answer", "%s %s was answered with %d and is not there",
-		       what, id, status);
-	else if (status == 204 &&
-		 !is(r, same(what, "order") ? "cancelled" : "removed"))
-		broken("answer", "%s %s was answered with 204 and is %s", what,
-		       id, r->status);
-	else if (status == 201 && same(what, "payment") && is(r, "failed"))
-		broken("answer", "payment %s was answered with 201 and failed",
-		       id);
+		       a->what, a->id, a->status);
+	else if (!holds(a, r))
+		broken("answer",
+		       "%s %s was answered with %d %s %s and is %s, of %s",
+		       a->what, a->id, a->status, a->detail, a->more,
+		       or_none(r->status), or_none(r->user_id));
 }
 
 static const char *
 check_answers(const struct snapshot *s)
 {
 	FILE *f = options.answers ? fopen(options.answers, "r") : NULL;
-	char what[16], id[32];
-	int status;
+	char line[256];
 
 	if (options.answers == NULL)
 		return NULL;
 	if (f == NULL)
 		return "the file of answers can't be read";
-	while (fscanf(f, "%15s %31s %d", what, id, &status) == 3)
-		check_answer(s, what, id, status);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		struct answer a = {0};
+
+		if (sscanf(line, "%15s %31s %d %79s %79s", a.what, a.id,
+			   &a.status, a.detail, a.more) < 3)
+			return "a line of answers can't be read";
+		check_answer(s, &a);
+	}
 	fclose(f);
 	return NULL;
+}
+
+/* --- timers --- */
+
+static void
+check_timers(const struct snapshot *s, const struct timers *timers)
+{
+	int64_t now = clock_now();
+
+	for (size_t i = 0; i < timers->count; i++) {
+		const struct timer *t = &timers->at[i];
+
+		if (rows_find(&s->orders, t->order_id) == NULL)
+			broken("timer",
+			       "Redis has a timer of order %s, which "
+			       "is not there",
+			       t->order_id);
+		else if (now > t->due + options.late)
+			broken("timer", "the timer of order %s is %lld s late",
+			       t->order_id, (long long)(now - t->due) / 1000);
+	}
 }
 
 /* --- files --- */
@@ -797,7 +893,8 @@ bus_complete(const struct snapshot *s)
 }
 
 static const char *
-check_all(const struct snapshot *s, const struct charges *charges)
+check_all(const struct snapshot *s, const struct charges *charges,
+	  const struct timers *timers)
 {
 	const char *fail;
 
@@ -809,6 +906,7 @@ check_all(const struct snapshot *s, const struct charges *charges)
 	check_status(s);
 	check_copies(s);
 	check_late(s);
+	check_timers(s, timers);
 	check_money(s, charges);
 	check_coupons(s);
 	check_events(s);
@@ -828,6 +926,7 @@ check(bool last, bool *ret_done)
 	struct snapshot before, after = {0};
 	struct arena *a = arena_new();
 	struct charges charges;
+	struct timers timers;
 	const char *fail = read_databases(&before);
 	bool resting, still = false;
 
@@ -840,12 +939,14 @@ check(bool last, bool *ret_done)
 			clock_sleep(POLL / 4);
 		fail = read_gateway(a, &charges);
 		if (fail == NULL)
+			fail = read_redis(a, &timers);
+		if (fail == NULL)
 			fail = read_databases(&after);
 		still = fail == NULL && snapshot_same(&before, &after);
 		events = bus_freeze(&event_count);
 		*ret_done = still && at_rest(&after);
 		if (fail == NULL && (*ret_done || last)) {
-			fail = check_all(&after, &charges);
+			fail = check_all(&after, &charges, &timers);
 			if (!still)
 				broken("rest", "records change all the time");
 			*ret_done = true;

@@ -18,6 +18,7 @@ struct row {
 	char id[80]; /* an ObjectId's digits, or the text that _id is */
 	int64_t rev, version, unsent;
 	const char *title, *status, *intent;
+	const char *sha256; /* of its file */
 	char user_id[ID_SIZE], order_id[ID_SIZE], slot[ID_SIZE];
 	char stuff_id[ID_SIZE];
 	int64_t price, amount, expires_at;
@@ -39,6 +40,17 @@ struct snapshot {
 	struct rows orders_stuff; /* copies */
 	struct rows payments_orders;
 	struct rows stuff_heard, orders_heard, payments_heard;
+};
+
+/* An order's timer in Redis. */
+struct timer {
+	const char *order_id;
+	int64_t due; /* ms since 1970; or when its claim ends */
+};
+
+struct timers {
+	struct timer *at;
+	size_t count;
 };
 
 /* One version of one record as it was published, however often. */
@@ -65,6 +77,7 @@ struct charges {
 const char *read_open(void);
 const char *read_databases(struct snapshot *ret);
 const char *read_gateway(struct arena *a, struct charges *ret);
+const char *read_redis(struct arena *a, struct timers *ret);
 
 /*
  * Reads every file for sale, of a stack that is at rest, and calls fault() for

@@ -269,9 +269,9 @@ buyer_can_buy(const char *stuff_id, int64_t ms)
 const char *
 checker_says(int seconds, const char *const *args)
 {
-	static const char *const names[] = {"MONGO_URI", "NATS_URL",
-					    "NATS_CLUSTER_ID",
-					    "STRIPE_API_BASE", "STRIPE_KEY"};
+	static const char *const names[] = {
+		"MONGO_URI",	   "NATS_URL",	 "NATS_CLUSTER_ID",
+		"STRIPE_API_BASE", "STRIPE_KEY", "REDIS_URL"};
 	static char said[65536];
 	const char *top = getenv("top_builddir");
 	char path[4096], limit[16];

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT */
 #include "failpoint.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,14 +126,60 @@ test_guards(void)
 	unsetenv("GUARDS_OFF");
 }
 
+static void
+set_jump(const char *path, int64_t ms)
+{
+	FILE *f = fopen(path, "w");
+
+	if (f == NULL || fwrite(&ms, sizeof(ms), 1, f) != 1)
+		_exit(2);
+	fclose(f);
+}
+
+/* How many hours off a clock is whose file says so many, and then none. */
+static int
+hours_off(const char *path, int64_t hours)
+{
+	int64_t before, off;
+
+	set_jump(path, hours * 3600000);
+	before = clock_now();
+	set_jump(path, 0);
+	off = before - clock_now() + 60000;
+	return (int)(off / 3600000);
+}
+
+static void
+test_jump(void)
+{
+#ifdef WITH_FAILPOINTS
+	const int seen = 2;
+#else
+	const int seen = 0;
+#endif
+	char folder[] = "/tmp/jump.XXXXXX", path[64];
+	int status;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/%s", folder,
+		 program_invocation_short_name);
+	if (fork() == 0) {
+		setenv("CLOCK_JUMP", folder, 1);
+		_exit(hours_off(path, 2));
+	}
+	wait(&status);
+	TAP_INT(WIFEXITED(status) ? WEXITSTATUS(status) : -1, seen);
+	unlink(path);
+	rmdir(folder);
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct tap_test tests[] = {
-		{"abort", test_abort},
-		{"sleep", test_sleep},
-		{"guards", test_guards},
-		{NULL},
+		{"jump", test_jump}, /* first: a clock looks once where */
+		{"abort", test_abort},	 {"sleep", test_sleep},
+		{"guards", test_guards}, {NULL},
 	};
 
 	return tap_run(argc, argv, tests);

@@ -222,31 +222,58 @@ status(void)
 static void
 late(void)
 {
-	expect("late", (const char *[]){"--late", "-1000", NULL});
+	expect("late timer", (const char *[]){"--late", "-1000", NULL});
 }
 
 static void
 answers(void)
 {
 	char path[] = "/tmp/answers.XXXXXX", id[ID_SIZE];
+	const struct {
+		const char *what, *of, *answer;
+	} wrong[] = {
+		{"order", id, "201"},
+		{"order", live, "204"},
+		{"order", live, "201 0123456789abcdef01234567"},
+		{"order", cancelled, "200 complete"},
+		{"payment", paid, "402"},
+		{"price", unwanted, "200 1"},
+		{"file", unwanted, "200 00"},
+		{"user", id, "201"},
+		{"coupon", id, "201"},
+	};
 	const char *const args[] = {"--answers", path, NULL};
 	FILE *f = fdopen(mkstemp(path), "w");
 
 	fprintf(f, "order %s 201\norder %s 204\nstuff %s 201\n", live,
 		cancelled, unwanted);
 	fprintf(f, "order %s 409\npayment %s 201\n", sold, paid);
+	fprintf(f, "order %s 200 cancelled\norder %s 200 created\n", cancelled,
+		cancelled);
 	fclose(f);
 	expect("", args);
 	id_new(id);
-	f = fopen(path, "w");
-	fprintf(f, "order %s 201\n", id);
-	fclose(f);
-	expect("answer", args);
-	f = fopen(path, "w");
-	fprintf(f, "order %s 204\n", live);
-	fclose(f);
-	expect("answer", args);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		f = fopen(path, "w");
+		fprintf(f, "%s %s %s\n", wrong[i].what, wrong[i].of,
+			wrong[i].answer);
+		fclose(f);
+		expect("answer", args);
+	}
 	unlink(path);
+}
+
+/* One that is due in some hundred years, of no order. */
+static void
+timers(void)
+{
+	redis_do("EVAL \"redis.call('ZADD', '{expiration}:due', "
+		 "9999999999999, '0123456789abcdef01234567') "
+		 "return {ok = 'OK'}\" 0");
+	expect("timer", NULL);
+	redis_do("EVAL \"redis.call('ZREM', '{expiration}:due', "
+		 "'0123456789abcdef01234567') return {ok = 'OK'}\" 0");
+	expect("", NULL);
 }
 
 static atomic_bool changed, checked;
@@ -437,6 +464,7 @@ main(int argc, char **argv)
 		{"status", status},
 		{"late", late},
 		{"answer", answers},
+		{"timer", timers},
 		{"rest", no_rest},
 		{"money", money},
 		{"file", files},
