@@ -165,6 +165,7 @@ install_missing() {
             ;;
         schemathesis) installed schemathesis "$top/t/servers/schemathesis.txt" || schemathesis=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
+        bench) packages+=(wrk) ;;
         esac
     done
     [[ ! $java ]] || packages+=(maven)
