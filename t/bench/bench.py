@@ -10,11 +10,15 @@ import http.client
 import json
 import os
 import shlex
+import re
 import signal
+import socket
 import ssl
 import statistics
+import struct
 import subprocess
 import sys
+import threading
 import time
 
 top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -209,14 +213,11 @@ class Stack:
         subprocess.run([tool('seed'), self.env['MONGO_URI'], what, str(first), str(count)], check=True)
 
     def start_limit(self, **bodies):
-        """Captures what the services answer, NAME=PATH, and starts limit with these as its constants."""
+        """Captures what the services answer, NAME=(METHOD, PATH, BODY), and starts limit with these as its constants."""
         folder = os.path.join(state, 'bodies')
         os.makedirs(folder, exist_ok=True)
-        for name, path in bodies.items():
-            if isinstance(path, str):
-                _, text = self.ask('GET', path, cookie=self.cookie if name == 'currentuser' else '')
-            else:
-                text = json.dumps(path).encode()
+        for name, request in bodies.items():
+            _, text = self.ask(*request, cookie='' if name == 'home' else self.cookie)
             with open(os.path.join(folder, name), 'wb') as f:
                 f.write(text)
         if self.limit:
@@ -225,15 +226,78 @@ class Stack:
         self.limit = start([tool('limit'), socket, str(WORKERS), folder], 'limit', env=dict(os.environ, MONGO_URI=self.env['MONGO_URI']))
         until('limit', lambda: self.limit.poll() is None and os.path.exists(socket))
 
-    def express_pids(self, n):
-        """Of the service with n processes, and the one that started them."""
+    def express(self, n, path, **more):
+        """A side: Express with n processes, which is started when it is not there."""
         if n not in self.expresses:
             self.expresses[n] = start_express(self, n)
-        return self.expresses[n]
+        return Side(f'Express, {n} process{"es" * (n > 1)}', f'/bench/express{n}{path}', pids=family(self.expresses[n].pid), **more)
+
+    def without(self, *names):
+        """What others make of the events of a row is no part of it."""
+        for name in names:
+            self.dev('kill', name)
+        self.dirty = True
+
+
+def start_express(stack, n):
+    path = os.path.join(stack.env['RUN_DIR'], f'express{n}.sock')
+    if os.path.exists(path):
+        os.unlink(path)
+    p = start(['node', os.path.join(here, 'express/server.js')], 'express',
+              env=dict(os.environ, NODE_ENV='production', NODE_PATH=os.path.join(tools, 'express/node_modules'), PROCESSES=str(n),
+                       SOCKET=path, MONGO_URI=stack.env['MONGO_URI'], JWT_KEY=stack.env['JWT_KEY'], EMAIL=stack.email,
+                       PASSWORD='correct horse'))
+    until('Express', lambda: p.poll() is None and http_ready(path))
+    return p
+
+
+def family(pid):
+    """A process and its children."""
+    with open(f'/proc/{pid}/task/{pid}/children') as f:
+        return [pid, *map(int, f.read().split())]
+
+
+def http_ready(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+            s.sendall(b'GET /readyz HTTP/1.0\r\n\r\n')
+            return s.recv(4096).split()[1:2] == [b'200']
+        except OSError:
+            return False
+
+
+def fcgi_get(path, uri):
+    """The answer of a service on its own socket: (status, body); (0, '') when it does not listen."""
+    def record(kind, content):
+        return struct.pack('>BBHHBB', 1, kind, 1, len(content), 0, 0) + content
+    params = b''.join(bytes((len(k), len(v))) + k + v for k, v in (
+        (b'REQUEST_METHOD', b'GET'), (b'SCRIPT_NAME', uri.encode()), (b'REQUEST_URI', uri.encode()), (b'QUERY_STRING', b'')))
+    data = text = b''
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+            s.sendall(record(1, b'\0\1\0\0\0\0\0\0') + record(4, params) + record(4, b'') + record(5, b''))
+            while more := s.recv(65536):
+                data += more
+        except OSError:
+            return 0, ''
+    while len(data) >= 8:
+        _, kind, _, n, pad, _ = struct.unpack('>BBHHBB', data[:8])
+        text += data[8:8 + n] if kind == 6 else b''
+        data = data[8 + n + pad:]
+    head, _, body = text.decode().partition('\r\n\r\n')
+    return int(head[8:11] if head.startswith('Status: ') else 0), body
+
+
+def metric(service, name):
+    """The sum of a service's metric of that name, whatever its labels."""
+    _, text = fcgi_get(os.path.join(stack.env['RUN_DIR'], service + '.sock'), '/metrics')
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f'ticketing_{name}{{') or
+               line.startswith(f'ticketing_{name} '))
 
 
 def listens(port):
-    import socket
     with socket.socket() as s:
         return s.connect_ex(('127.0.0.1', port)) == 0
 
@@ -244,30 +308,35 @@ def tool(name):
 
 # --- measuring -------------------------------------------------------------------------------------------------------------
 
-first_id = [0]  # numbers of seeded copies that were used
-
-
 class Side:
     """One of those that are compared: where it is asked what, and whose CPU time that takes."""
 
-    def __init__(self, name, path, method='GET', cookie='', body='', pids=(), clients=CLIENTS):
-        self.name, self.path, self.method, self.cookie, self.body = name, path, method, cookie, body
+    def __init__(self, name, path, method='GET', cookie='', body=None, pids=(), clients=CLIENTS, before=None, after=None, first=0):
+        self.name, self.path, self.method, self.cookie = name, path, method, cookie
+        self.body = json.dumps(body) if body else ''
         self.pids, self.clients = list(pids), clients
+        self.before, self.after = before, after  # what is not measured: before(side, seconds), after()
+        self.first = first  # the number of the next %ID
         self.rates, self.costs, self.p50, self.p99, self.errors, self.peak = [], [], [], [], 0, 0
 
     def run(self, seconds):
-        before = cpu(self.pids)
+        if self.before:
+            self.before(self, seconds)
+        used = cpu(self.pids)
         p = subprocess.run(['wrk', '-t1', f'-c{self.clients}', f'-d{seconds}s', '--timeout', '10s', '-s', os.path.join(here, 'load.lua'),
-                            f'https://localhost:{stack.port}{self.path}', '--', self.method, self.cookie, self.body, str(first_id[0])],
+                            f'https://localhost:{stack.port}{self.path}', '--', self.method, self.cookie, self.body, str(self.first)],
                            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         line = next((s for s in p.stdout.splitlines() if s.startswith('RESULT ')), None)
         if line is None:
             fail(f'wrk says:\n{p.stdout}')
         requests, us, errors, p50, p99 = map(int, line.split()[1:])
-        first_id[0] += requests + self.clients
+        self.first += requests + self.clients
         if requests == 0:
             fail(f'{self.path} answers nothing')
-        return requests / us * 1e6, (cpu(self.pids) - before) / requests * 1e6, p50 / 1000, p99 / 1000, errors
+        used = cpu(self.pids) - used
+        if self.after:
+            self.after()
+        return requests / us * 1e6, used / requests * 1e6, p50 / 1000, p99 / 1000, errors
 
     def note(self, seconds):
         rate, cost, p50, p99, errors = self.run(seconds)
@@ -315,38 +384,268 @@ def judge(name, what, values, relation, target, unit):
 
 # --- the rows --------------------------------------------------------------------------------------------------------------
 
+LISTING = {'title': 'Algebra notes', 'price': 1250, 'description': 'Sixteen pages on groups, rings and fields, with all proofs. ' * 4}
+
+
+def against_express(name, ours, others):
+    """At least four times as many requests as the better of both, with a tenth of the CPU time for each of either."""
+    best = max(others, key=lambda side: statistics.median(side.rates))
+    cheapest = min(others, key=lambda side: statistics.median(side.costs))
+    if name == 'currentuser':
+        judge(name, f'throughput of {best.name}', ratios(ours.rates, best.rates), '>=', 4, 'x')
+    judge(name, f'CPU time of {cheapest.name}', ratios(ours.costs, cheapest.costs), '<=', 0.1, 'x')
+
+
 @row
 def currentuser():
     stack.fresh()
     path = '/api/users/currentuser'
-    stack.start_limit(currentuser=path)
+    stack.start_limit(currentuser=('GET', path))
     ours = Side('auth', path, cookie=stack.cookie, pids=[stack.pid('auth')])
     bare = Side('bare libfcgi', '/bench/limit/bare/currentuser', cookie=stack.cookie, pids=[stack.limit.pid])
     file = Side('static file', '/bench/static/currentuser')
-    compare('currentuser', [ours, bare, file])
+    others = [stack.express(n, path, cookie=stack.cookie) for n in (1, 2)]
+    compare('currentuser', [ours, bare, file, *others])
     judge('currentuser', 'throughput of bare libfcgi', ratios(ours.rates, bare.rates), '>=', 0.85, 'x')
+    against_express('currentuser', ours, others)
 
 
-def reading(name, path, limit, seeded=1000):
+def reading(name, path, limit, seeded):
     stack.fresh()
     stack.seed('listings', 0, seeded)
-    stack.start_limit(**{name: path})
+    stack.start_limit(**{name: ('GET', path)})
     ours = Side('stuff', path, pids=[stack.pid('stuff')])
     driver = Side('driver alone', limit, pids=[stack.limit.pid])
-    compare(name, [ours, driver])
+    file = Side('static file', f'/bench/static/{name}')
+    others = [stack.express(n, path) for n in (1, 2)]
+    compare(name, [ours, driver, file, *others])
     stack.dirty = True
     judge(name, 'throughput of the driver alone', ratios(ours.rates, driver.rates), '>=', 0.85, 'x')
+    against_express(name, ours, others)
 
 
 @row
 def show():
     one = '5e0000010000000000000001'
-    reading('show', f'/api/stuff/{one}', f'/bench/limit/driver/{one}/show')
+    reading('show', f'/api/stuff/{one}', f'/bench/limit/driver/{one}/show', 1000)
 
 
 @row
 def list_20():
     reading('list', '/api/stuff', '/bench/limit/driver/list', 100)
+
+
+@row
+def home():
+    stack.fresh()
+    stack.seed('listings', 0, 100)
+    stack.dirty = True
+    stack.start_limit(home=('GET', '/'))
+    ours = Side('storefront', '/', pids=[stack.pid('storefront')])
+    file = Side('static file', '/bench/static/home')
+    compare('home', [ours, file])
+    judge('home', 'throughput of the static file', ratios(ours.rates, file.rates), '>=', 0.5, 'x')
+
+
+def sent(service):
+    """Waits until a service's outboxes are empty, so that the next side has the machine for itself."""
+    until(f'the outbox of {service}', lambda: metric(service, 'outbox_events') == 0, 120)
+
+
+@row
+def create():
+    stack.fresh()
+    stack.start_limit(create=('POST', '/api/stuff', LISTING))
+    stack.without('orders', 'payments', 'expiration')
+    request = {'method': 'POST', 'cookie': stack.cookie, 'body': LISTING}
+    ours = Side('stuff', '/api/stuff', pids=[stack.pid('stuff')], after=lambda: sent('stuff'), **request)
+    driver = Side('driver alone', '/bench/limit/driver/create', pids=[stack.limit.pid], **request)
+    other = stack.express(2, '/api/stuff', **request)
+    compare('create', [ours, driver, other])
+    judge('create', 'throughput of the driver alone', ratios(ours.rates, driver.rates), '>=', 0.8, 'x')
+
+
+@row
+def buy():
+    stack.fresh()
+    seeded = [0]
+
+    def seed(side, seconds):
+        need = side.first + int(seconds * 1.5 * max([4000, *side.rates])) - seeded[0]
+        if need > 0:
+            stack.seed('copies', seeded[0], need)
+            seeded[0] += need
+    stack.seed('copies', 0, 1000)
+    seeded[0] = 1000
+    stack.start_limit(buy=('POST', '/api/orders', {'stuffId': f'5e00000200000000{0:08x}'}))
+    stack.without('stuff', 'payments', 'expiration')
+    request = {'method': 'POST', 'cookie': stack.cookie, 'body': {'stuffId': '%ID'}}
+    ours = Side('orders', '/api/orders', pids=[stack.pid('orders')], before=seed, after=lambda: sent('orders'), first=1, **request)
+    driver = Side('driver alone', '/bench/limit/driver/%ID/buy', pids=[stack.limit.pid], first=1 << 28, **request)
+    compare('buy', [ours, driver])
+    judge('buy', 'throughput of the driver alone', ratios(ours.rates, driver.rates), '>=', 0.8, 'x')
+
+
+@row
+def sign_in():
+    """An argon2id hash each: no target."""
+    stack.fresh()
+    path = '/api/users/signin'
+    request = {'method': 'POST', 'body': {'email': stack.email, 'password': 'correct horse'}, 'clients': 4}
+    compare('sign-in', [Side('auth', path, pids=[stack.pid('auth')], **request), *(stack.express(n, path, **request) for n in (1, 2))])
+    stack.dirty = True
+
+
+def most_resident(side, seconds=3):
+    """What is resident at most while a side is under load."""
+    most, done = [0], threading.Event()
+
+    def look():
+        while not done.wait(0.02):
+            most[0] = max(most[0], resident(side.pids))
+    t = threading.Thread(target=look)
+    t.start()
+    side.run(seconds)
+    done.set()
+    t.join()
+    return most[0]
+
+
+@row
+def memory():
+    stack.fresh()
+    stack.seed('listings', 0, 1000)
+    stack.dirty = True
+    paths = {'auth': '/api/users/currentuser', 'stuff': '/api/stuff', 'orders': '/api/orders', 'payments': '/api/payments/sales',
+             'storefront': '/'}
+    time.sleep(3)
+    idle, loaded = {}, {}
+    for name in (*paths, 'expiration'):
+        idle[name] = resident([stack.pid(name)])
+    express = stack.express(1, '/api/stuff')
+    time.sleep(1)
+    express_idle = resident(express.pids)
+    for name, path in paths.items():
+        loaded[name] = most_resident(Side(name, path, cookie=stack.cookie, pids=[stack.pid(name)]))
+    express_loaded = most_resident(express)
+    for name, value in idle.items():
+        under = f', under load {loaded[name]:6.1f} MiB' if name in loaded else ''
+        say(f'  {name:12} idle {value:6.1f} MiB{under}')
+        measured.append(['memory', name, 'MiB idle', value, value, value])
+        if name in loaded:
+            measured.append(['memory', name, 'MiB loaded', loaded[name], loaded[name], loaded[name]])
+    say(f'  {express.name} idle {express_idle:.1f} MiB, under load {express_loaded:.1f} MiB')
+    measured.append(['memory', express.name, 'MiB idle', *[express_idle] * 3])
+    measured.append(['memory', express.name, 'MiB loaded', *[express_loaded] * 3])
+    judge('memory', 'largest service, idle', [max(idle.values())], '<=', 12, 'MiB')
+    judge('memory', 'largest service, under load', [max(loaded.values())], '<=', 24, 'MiB')
+    judge('memory', 'largest idle, of Express', [max(idle.values()) / express_idle], '<=', 0.2, 'x')
+    judge('memory', 'largest under load, of Express', [max(loaded.values()) / express_loaded], '<=', 0.2, 'x')
+
+
+def service_env(name, path, client):
+    """What dev would give a service; listening on path."""
+    given = ('NATS_URL', 'NATS_CLUSTER_ID', 'JWT_KEY', 'BASE_URL', 'REDIS_URL', 'STRIPE_KEY', 'STRIPE_API_BASE', 'STRIPE_WEBHOOK_SECRET')
+    return {'PATH': os.environ['PATH'], 'FCGI_SOCKET': path, 'FCGI_WORKERS': str(WORKERS), 'LOG_LEVEL': 'info', 'NATS_CLIENT_ID': client,
+            'MONGO_URI': f'{stack.env["MONGO_URI"]}/{name}', **{k: stack.env[k] for k in given}}
+
+
+def time_to_ready(begin, is_ready):
+    since = time.monotonic()
+    p = begin()
+    while not is_ready():
+        if p.poll() is not None or time.monotonic() > since + 60:
+            fail('what is started is not ready')
+        time.sleep(0.0005)
+    took = time.monotonic() - since
+    stop(p)
+    return took * 1000
+
+
+@row
+def start_up():
+    stack.fresh()
+    medians = {}
+    for name in ('auth', 'stuff', 'orders', 'payments'):
+        path = os.path.join(stack.env['RUN_DIR'], 'start.sock')
+        times = []
+        for i in range(2 * args.runs):
+            env = service_env(name, path, f'{name}-start-{i}')
+            times.append(time_to_ready(lambda: start([tool(f'../../fcgi/{name}/{name}')], 'start', env=env),
+                                       lambda: fcgi_get(path, '/readyz')[0] == 200))
+            os.unlink(path)
+        medians[name] = spread(times)
+        measured.append(['start-up', name, 'ms to ready', *medians[name]])
+        say(f'  {name:12} {medians[name][0]:7.1f} ms to ready ({medians[name][1]:.1f} to {medians[name][2]:.1f})')
+    times = []
+    for _ in range(args.runs):
+        since = time.monotonic()
+        p = start_express(stack, 1)
+        times.append((time.monotonic() - since) * 1000)
+        stop(p)
+    say(f'  Express      {spread(times)[0]:7.1f} ms to ready')
+    measured.append(['start-up', 'Express, 1 process', 'ms to ready', *spread(times)])
+    slowest = max(medians.values())
+    judge('start-up', 'slowest service', slowest, '<=', 50, 'ms')
+    judge('start-up', 'slowest service, of Express', ratios(slowest, [spread(times)[0]] * 3), '<=', 0.1, 'x')
+
+
+def count_instructions(name, ask, n):
+    """All instructions of a service from its start to its end, with n requests between."""
+    folder = os.path.join(state, 'results')
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(stack.env['RUN_DIR'], name + '.sock')
+    log = os.path.join(state, 'log', 'callgrind.log')
+    if os.path.exists(log):
+        os.unlink(log)
+    p = start(['valgrind', '--tool=callgrind', f'--callgrind-out-file={folder}/callgrind.{name}', f'--log-file={log}',
+               tool(f'../../fcgi/{name}/{name}')], 'instructions', env=service_env(name, path, name + '-counted'))
+    until(name, lambda: fcgi_get(path, '/readyz')[0] == 200, 60)
+    for i in range(n):
+        ask(i)
+    stop(p)
+    with open(log) as f:
+        return int(re.search(r'Collected : (\d+)', f.read())[1])
+
+
+@row
+def instructions():
+    """Counted by valgrind, so the same on any machine and under any load; those of the kernel are not in it."""
+    stack.fresh()
+    stack.seed('listings', 0, 100)
+    stack.seed('copies', 0, 2000)
+    stack.without('auth', 'stuff', 'orders', 'payments', 'expiration')
+    c = http.client.HTTPSConnection('localhost', stack.port, context=stack.tls)
+    number = [0]
+
+    def ask(method, path, body=None):
+        c.request(method, path, body, {'Cookie': stack.cookie, 'Content-Type': 'application/json'})
+        r = c.getresponse()
+        r.read()
+        if r.status >= 400:
+            fail(f'{method} {path} is answered {r.status}')
+
+    def buy_next(_):
+        ask('POST', '/api/orders', json.dumps({'stuffId': f'5e00000200000000{number[0]:08x}'}))
+        number[0] += 1
+
+    found = {}
+    for what, name, one in (('currentuser', 'auth', lambda _: ask('GET', '/api/users/currentuser')),
+                            ('show', 'stuff', lambda _: ask('GET', '/api/stuff/5e0000010000000000000001')),
+                            ('list', 'stuff', lambda _: ask('GET', '/api/stuff')),
+                            ('buy', 'orders', buy_next)):
+        few, many = 50, 450
+        found[what] = (count_instructions(name, one, many) - count_instructions(name, one, few)) // (many - few)
+        measured.append(['instructions', what, 'instructions/request', *[found[what]] * 3])
+    known = {}
+    with open(os.path.join(here, 'instructions.txt')) as f:
+        for line in f:
+            if not line.startswith('#'):
+                what, n = line.split()
+                known[what] = int(n)
+    for what, n in found.items():
+        was = f'{n / known[what] - 1:+.1%} of the {known[what]:,} last known' if what in known else 'not known before'
+        say(f'  {what:12} {n:9,} instructions a request, {was}')
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------------
