@@ -218,19 +218,20 @@ static const struct fail *
 create_indexes(struct context *cx, mongoc_client_t *client,
 	       const struct kind *kind)
 {
-	/* Those of this file's queries.  _id is unique by itself; that the
-	 * first is too lets mongo-java-server use it. */
+	/* Those of this file's queries, the last of what publishes.  _id is
+	 * unique by itself; that the first is too lets mongo-java-server use
+	 * it. */
 	static const struct index own[] = {
 		{.keys = {"_id", "rev"}, .unique = true},
 		{.keys = {"outbox.id"}, .sparse = true},
 	};
 	bson_t *command = new_bson(cx), indexes;
 	bson_error_t error;
-	int n = 0;
+	int n = 0, mine = kind->bare ? 0 : kind->publishes ? 2 : 1;
 
 	BSON_APPEND_UTF8(command, "createIndexes", kind->collection);
 	BSON_APPEND_ARRAY_BEGIN(command, "indexes", &indexes);
-	for (size_t i = 0; !kind->bare && i < sizeof(own) / sizeof(own[0]); i++)
+	for (int i = 0; i < mine; i++)
 		append_index(&indexes, n++, &own[i]);
 	for (const struct index *i = kind->indexes; i && i->keys[0]; i++)
 		append_index(&indexes, n++, i);

@@ -47,8 +47,7 @@ const struct setting files_settings[] = {
 
 const struct kind files_kind = {
 	.collection = FILES,
-	.indexes = (const struct index[]){{.keys = {"filename", "uploadDate"}},
-					  {.keys = {"metadata.stuffId"}},
+	.indexes = (const struct index[]){{.keys = {"metadata.stuffId"}},
 					  {{NULL}}},
 	.bare = true,
 };
@@ -62,7 +61,7 @@ const struct kind files_chunks_kind = {
 const struct kind files_uploads_kind = {
 	.collection = UPLOADS,
 	.indexes = (const struct index[]){{.keys = {"state", "beat"}},
-					  {.keys = {"userId", "beat"}},
+					  {.keys = {"userId", "state", "beat"}},
 					  {{NULL}}},
 	.bare = true,
 };
@@ -577,6 +576,12 @@ due(bson_t *filter)
 	bson_append_document_end(&one, &in);
 	bson_append_document_end(&either, &one);
 	BSON_APPEND_DOCUMENT_BEGIN(&either, "1", &one);
+	BSON_APPEND_DOCUMENT_BEGIN(&one, "state", &in);
+	BSON_APPEND_ARRAY_BEGIN(&in, "$in", &states);
+	BSON_APPEND_UTF8(&states, "0", WRITING);
+	BSON_APPEND_UTF8(&states, "1", SWEPT);
+	bson_append_array_end(&in, &states);
+	bson_append_document_end(&one, &in);
 	BSON_APPEND_DOCUMENT_BEGIN(&one, "beat", &in);
 	BSON_APPEND_DATE_TIME(&in, "$lt", clock_now() - lease * 1000);
 	bson_append_document_end(&one, &in);

@@ -55,6 +55,7 @@ static const struct index indexes[] = {
 	{.keys = {"status", "-_id"}},
 	{.keys = {"userId", "status", "-_id"}},
 	{.keys = {"status", "price", "-_id"}},
+	{.keys = {"status", "-price", "-_id"}},
 	{{NULL}},
 };
 

@@ -127,6 +127,16 @@ install_browser() {
     mark_installed browser "$top/t/60-browser/package.json" "$top/t/60-browser/package-lock.json"
 }
 
+# What the services are compared with by ./dev bench.
+install_express() {
+    rm -rf "$tools/express"
+    mkdir -p "$tools/express"
+    cp "$top/t/bench/express/package.json" "$top/t/bench/express/package-lock.json" "$tools/express/"
+    (cd "$tools/express" && npm ci --ignore-scripts --no-audit --no-fund --cache "$tools/npm-express.tmp")
+    rm -rf "$tools/npm-express.tmp"
+    mark_installed express "$top/t/bench/express/package.json" "$top/t/bench/express/package-lock.json"
+}
+
 install_schemathesis() {
     rm -rf "$tools/schemathesis"
     "$python" -m venv "$tools/schemathesis"
@@ -172,10 +182,10 @@ go_is_there() {
     [[ $version =~ ^go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 19))
 }
 
-# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis, collector), the browser of the tests and the build
-# need. Stacks that share DEV_TOOLS take turns.
+# install_missing SERVER...: what these servers (nats, java, localstripe, mock, schemathesis, collector), the browser of the tests, the
+# benchmark and the build need. Stacks that share DEV_TOOLS take turns.
 install_missing() {
-    local nats='' mock='' java='' stripe='' browser='' schemathesis='' collector='' server
+    local nats='' mock='' java='' stripe='' browser='' schemathesis='' collector='' express='' server
     local -a packages=("${packages_to_run[@]}")
     [[ ${DEV_BUILD-} ]] || packages+=("${packages_to_build[@]}")
     mkdir -p "$tools" || die "cannot write to $tools"
@@ -198,6 +208,11 @@ install_missing() {
         schemathesis) installed schemathesis "$top/t/servers/schemathesis.txt" || schemathesis=1 ;;
         collector) installed collector "$top/t/servers/collector/"* || collector=1 ;;
         check) packages+=("${packages_to_check[@]}") ;;
+        bench)
+            packages+=(nodejs wrk valgrind)
+            command -v npm >/dev/null || packages+=(npm)
+            installed express "$top/t/bench/express/package.json" "$top/t/bench/express/package-lock.json" || express=1
+            ;;
         esac
     done
     [[ ! $java ]] || packages+=(maven)
@@ -209,6 +224,7 @@ install_missing() {
     [[ ! $java ]] || job "fetching mongo-java-server" install_mongo
     [[ ! $stripe ]] || job "fetching localstripe" install_localstripe
     [[ ! $browser ]] || job "fetching what drives the browser" install_browser
+    [[ ! $express ]] || job "fetching Express and what goes with it" install_express
     [[ ! $schemathesis ]] || job "fetching schemathesis" install_schemathesis
     [[ ! $collector ]] || job "building an OpenTelemetry collector (two minutes)" install_collector
     finish_jobs "not everything could be installed"
