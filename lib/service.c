@@ -421,8 +421,11 @@ open_bus(struct service *service)
 
 		for (int i = 0; i < n; i++)
 			had = had || channels[i] == event_channel(h->event);
-		if (!had)
-			channels[n++] = event_channel(h->event);
+		if (had)
+			continue;
+		channels[n++] = event_channel(h->event);
+		/* An increase is only seen of what was there before. */
+		METRIC_ADD(&metric_events, 0, event_channel(h->event), "dead");
 	}
 	return bus_open(&options);
 }

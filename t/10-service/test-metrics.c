@@ -90,6 +90,18 @@ well_formed(void)
 	}
 }
 
+/* Nobody would be called for the first dead event if it made its series. */
+static void
+dead_events_begin_at_none(void)
+{
+	TAP_INT(value("orders", "ticketing_events_total{channel="
+				"\"stuff:updated\",outcome=\"dead\"}"),
+		0);
+	TAP_INT(value("expiration", "ticketing_events_total{channel="
+				    "\"order:created\",outcome=\"dead\"}"),
+		0);
+}
+
 static void
 not_from_outside(void)
 {
@@ -258,6 +270,7 @@ main(int argc, char **argv)
 {
 	static const struct tap_test tests[] = {
 		{"two students", sign_up},
+		{"dead events begin at none", dead_events_begin_at_none},
 		{"not routed from outside", not_from_outside},
 		{"requests by route and status", requests},
 		{"a purchase", a_purchase},
