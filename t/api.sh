@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# api.sh: schemathesis asks the services through nginx what /api/openapi.json says that they answer, and finds no other status, no other
-# shape, no 5xx, and nothing accepted that is described as bad. `./dev check api` runs it; by hand: DEV_STATE and DEV_TOOLS of a stack
-# that is up, with the gateway t/gateway.py. Its time is bounded, and its seed fixed.
+# api.sh: /api/openapi.json is valid; and schemathesis asks the services through nginx what it says that they answer, and finds no
+# other status, no other shape, no 5xx, and nothing accepted that is described as bad. `./dev check api` runs it; by hand: DEV_STATE and
+# DEV_TOOLS of a stack that is up, with the gateway t/gateway.py. Its time is bounded, and its seed fixed.
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 
@@ -34,6 +34,16 @@ list() {
         -H 'Content-Disposition: attachment; filename="notes.txt"' "$BASE_URL/api/stuff/$id/file" >"$folder/file"
     echo "$id"
 }
+
+# It is what it says to be: OpenAPI 3.1. And something else would not be.
+valid() { "$DEV_TOOLS/schemathesis/bin/openapi-spec-validator" --schema 3.1 "$1"; }
+curl -fsS --cacert "$CA_CERT" "$BASE_URL/api/openapi.json" >"$folder/openapi.json"
+valid "$folder/openapi.json"
+jq '.paths["/api/orders"].post.responses = []' "$folder/openapi.json" >"$folder/broken.json"
+if valid "$folder/broken.json" >"$folder/log"; then
+    echo 'the validator finds nothing wrong with what is wrong' >&2
+    exit 1
+fi
 
 # An admin may do the most; with things of their own to do it to.
 mail=$RANDOM$RANDOM@example.edu
