@@ -254,6 +254,12 @@ send_reply(struct request *rq)
 	if (!has_header(rq, "Cache-Control"))
 		FCGX_PutS("Cache-Control: no-store\r\n", out);
 	FCGX_PutS("X-Content-Type-Options: nosniff\r\n", out);
+	/* What is no page does nothing where it is shown as one. */
+	if (!has_header(rq, "Content-Security-Policy"))
+		FCGX_PutS("Content-Security-Policy: default-src 'none'; "
+			  "base-uri 'none'; frame-ancestors 'none'; "
+			  "sandbox\r\n",
+			  out);
 	for (const struct header *h = rq->headers; h != NULL; h = h->next)
 		FCGX_FPrintF(out, "%s: %s\r\n", h->name, h->value);
 	FCGX_PutS("\r\n", out);

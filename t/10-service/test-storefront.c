@@ -234,6 +234,8 @@ test_public(void)
 	CU_ASSERT_PTR_NULL(
 		strstr(answer_header(a, "Content-Security-Policy"), "unsafe"));
 	TAP_STRING(answer_header(a, "X-Content-Type-Options"), "nosniff");
+	TAP_STRING(answer_header(a, "Referrer-Policy"),
+		   "strict-origin-when-cross-origin");
 	CU_ASSERT_PTR_NOT_NULL(strstr(a->headers, "Vary: Cookie\r\n"));
 	snprintf(tag, sizeof(tag), "If-None-Match: %s",
 		 answer_header(a, "ETag"));

@@ -2,6 +2,7 @@
  * on a service's socket that no nginx sends.  Others don't notice.
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -264,10 +265,97 @@ all_is_well(void)
 	CU_ASSERT_TRUE(settles(NULL));
 }
 
+/* What tells browsers to be careful is in every answer, whoever makes it. */
+static void
+browsers_are_told(void)
+{
+	static const struct {
+		const char *method, *path;
+		int status;
+	} answers[] = {
+		{"GET", "/", 200}, /* the storefront's */
+		{"GET", "/orders", 303},
+		{"GET", "/nothing", 404},
+		{"GET", "/api/stuff", 200}, /* a service's */
+		{"GET", "/api/orders", 401},
+		{"PUT", "/api/stuff", 405},
+		{"GET", "/api/openapi.json", 200}, /* nginx's own */
+		{"GET", "/api/docs/", 200},
+		{"GET", "/static/shop.css", 200},
+		{"GET", "/static/nothing", 404},
+		{"GET", "/metrics", 404},
+		{"GET", "/api/nothing", 404},
+	};
+	struct student *s = student_new();
+	const char *policy;
+
+	for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		const struct answer *a =
+			ask(s, answers[i].method, answers[i].path, NULL, NULL);
+		const char *hsts =
+			answer_header(a, "Strict-Transport-Security");
+
+		if (a->status != answers[i].status)
+			tap_note("%s %s", answers[i].method, answers[i].path);
+		TAP_INT(a->status, answers[i].status);
+		TAP_STRING(hsts, "max-age=31536000; includeSubDomains");
+		TAP_STRING(answer_header(a, "X-Content-Type-Options"),
+			   "nosniff");
+		policy = answer_header(a, "Content-Security-Policy");
+		CU_ASSERT_FATAL(policy != NULL);
+		CU_ASSERT(strstr(policy, "default-src 'none'") ||
+			  strstr(policy, "object-src 'none'"));
+		CU_ASSERT_PTR_NOT_NULL(strstr(policy, "base-uri 'none'"));
+		CU_ASSERT_PTR_NOT_NULL(
+			strstr(policy, "frame-ancestors 'none'"));
+		CU_ASSERT_PTR_NULL(strstr(policy, "unsafe"));
+		CU_ASSERT_PTR_NULL(
+			answer_header(a, "Access-Control-Allow-Origin"));
+	}
+	student_free(s);
+}
+
+/* What comes of a connection by that version of TLS, by a client that would
+ * take any: "" when all is well. */
+static const char *
+by_tls(long version)
+{
+	static char error[CURL_ERROR_SIZE];
+	CURL *curl = curl_easy_init();
+
+	CU_ASSERT_FATAL(curl != NULL);
+	*error = '\0';
+	curl_easy_setopt(curl, CURLOPT_URL, stack("BASE_URL"));
+	curl_easy_setopt(curl, CURLOPT_CAINFO, stack("CA_CERT"));
+	curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+	curl_easy_setopt(curl, CURLOPT_SSLVERSION,
+			 version | version << 16 /* CURL_SSLVERSION_MAX_ */);
+	curl_easy_setopt(curl, CURLOPT_SSL_CIPHER_LIST, "ALL:@SECLEVEL=0");
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
+	if (curl_easy_perform(curl) != CURLE_OK && *error == '\0')
+		snprintf(error, sizeof(error), "an error");
+	curl_easy_cleanup(curl);
+	return error;
+}
+
+static void
+tls_of_today(void)
+{
+	TAP_STRING(by_tls(CURL_SSLVERSION_TLSv1_3), "");
+	TAP_STRING(by_tls(CURL_SSLVERSION_TLSv1_2), "");
+	/* It is nginx that says no. */
+	CU_ASSERT_PTR_NOT_NULL(strstr(by_tls(CURL_SSLVERSION_TLSv1_1),
+				      "alert protocol version"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(by_tls(CURL_SSLVERSION_TLSv1_0),
+				      "alert protocol version"));
+}
+
 int
 main(int argc, char **argv)
 {
 	static const struct tap_test tests[] = {
+		{"browsers are told to be careful", browsers_are_told},
+		{"TLS 1.2 and later, and nothing older", tls_of_today},
 		{"who begins and says no more is given up",
 		 dawdlers_are_given_up},
 		{"ten thousand idle connections", ten_thousand_idle},

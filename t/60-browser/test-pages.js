@@ -177,6 +177,21 @@ test('a form from elsewhere, or with a token of someone else, changes nothing', 
     assert.equal(await post(own, home), 303);
 });
 
+test('after the sign-out nothing of the account is left in the browser', async () => {
+    const student = await Student.signedUp();
+    await student.opens('/account');
+    assert.ok((await student.text()).includes(student.email));
+    const kept = () => student.page.evaluate(async () => [localStorage.length, sessionStorage.length, document.cookie,
+        (await indexedDB.databases()).length, (await caches.keys()).length].join());
+    assert.equal(await kept(), '0,0,,0,0');
+    await student.page.locator('form[action="/signout"]').getByRole('button').last().click();
+    await student.arrives(/done=signed-out/);
+    assert.equal(await kept(), '0,0,,0,0');
+    await student.page.goBack();
+    await student.page.waitForLoadState('load');
+    assert.ok(!(await student.text()).includes(student.email), 'the way back shows it');
+});
+
 test('who signs in is led back into the shop, and nowhere else', async () => {
     for (const next of ['javascript:pwn()', '//example.org/', 'https://example.org/', '/\\\\example.org']) {
         const student = await Student.signedUp();

@@ -133,6 +133,7 @@ check_answer(const char *answer, size_t len)
 					    "Content-Length: ",
 					    "Cache-Control: ",
 					    "X-Content-Type-Options: ",
+					    "Content-Security-Policy: ",
 					    "X-Request-Id: ",
 					    "X-Title: ",
 					    "X-Theme: ",
