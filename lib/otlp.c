@@ -353,6 +353,7 @@ run(void *arg)
 	struct span *batch = calloc(BATCH, sizeof(*batch));
 	struct arena *a = arena_new();
 	CURL *curl = lib.easy_init();
+	const char *why = "the service ends";
 	bool hope = true;
 	size_t n;
 
@@ -375,7 +376,7 @@ run(void *arg)
 	pthread_mutex_unlock(&exporter.lock);
 	if (n > 0)
 		LOG(LOG_WARN, "spans dropped", LOG_NUMBER("spans", (int64_t)n),
-		    LOG_TEXT("cause", "the service ends"));
+		    LOG_TEXT("cause", why));
 	lib.easy_cleanup(curl);
 	lib.slist_free_all(headers);
 	arena_free(a);
