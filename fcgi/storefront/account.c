@@ -113,7 +113,8 @@ account_sessions(struct request *rq)
 		from = json_object_array_get_idx(c.json, i);
 		to = model_add(list);
 		json_put_text(to, "id", model_text(from, "id"));
-		json_put_text(to, "agent", model_text(from, "agent"));
+		json_put_text(to, "agent",
+			      format_agent(v->a, model_text(from, "agent")));
 		json_put(to, "created",
 			 format_time(v->a, json_text(from, "createdAt")));
 		json_put(to, "used",

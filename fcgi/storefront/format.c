@@ -154,6 +154,40 @@ format_excerpt(struct arena *a, const char *text, size_t max)
 	return s;
 }
 
+/* The first that stands in it. */
+static const char *
+named(const char *agent, const char *const (*names)[2])
+{
+	for (; (*names)[0] != NULL; names++)
+		if (strstr(agent, (*names)[0]) != NULL)
+			return (*names)[1];
+	return NULL;
+}
+
+const char *
+format_agent(struct arena *a, const char *agent)
+{
+	/* Each says that it is those below it, too. */
+	static const char *const browsers[][2] = {
+		{"Edg", "Edge"},	 {"OPR/", "Opera"},
+		{"Firefox/", "Firefox"}, {"FxiOS/", "Firefox"},
+		{"Chrome/", "Chrome"},	 {"CriOS/", "Chrome"},
+		{"Safari/", "Safari"},	 {NULL, NULL},
+	};
+	static const char *const systems[][2] = {
+		{"iPhone", "an iPhone"}, {"iPad", "an iPad"},
+		{"Android", "Android"},	 {"Windows", "Windows"},
+		{"CrOS", "ChromeOS"},	 {"Mac OS X", "macOS"},
+		{"Linux", "Linux"},	 {NULL, NULL},
+	};
+	const char *browser = named(agent, browsers);
+	const char *system = named(agent, systems);
+
+	if (browser != NULL && system != NULL)
+		return arena_printf(a, "%s on %s", browser, system);
+	return *agent ? format_excerpt(a, agent, 40) : "An unknown program";
+}
+
 json_object *
 format_paragraphs(struct arena *a, const char *text)
 {

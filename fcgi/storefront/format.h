@@ -1,4 +1,4 @@
-/* format.h: how money, times, sizes and addresses read: in one place.
+/* format.h: how money, times, sizes, browsers and addresses read: in one place.
  * SPDX-License-Identifier: MIT */
 #ifndef STOREFRONT_FORMAT_H
 #define STOREFRONT_FORMAT_H
@@ -31,6 +31,10 @@ const char *format_listing_path(struct arena *a, const char *id,
 
 /* The start of a text, whole words of it, on one line. */
 const char *format_excerpt(struct arena *a, const char *text, size_t max);
+
+/* "Firefox on Linux", of what a browser calls itself; what is no browser is
+ * called what it says, in short. */
+const char *format_agent(struct arena *a, const char *agent);
 
 /* [text, …]: what blank lines part. */
 json_object *format_paragraphs(struct arena *a, const char *text);

@@ -33,9 +33,11 @@ site_robots(struct request *rq)
 
 	TRY(view_get(rq, ANYONE, &v));
 	http_set_header(rq, "Cache-Control", "public, max-age=3600");
+	/* Pictures are what og:image names: the longest rule counts. */
 	return http_reply_text(rq, "text/plain; charset=utf-8",
 			       arena_printf(v->a,
 					    "User-agent: *\n"
+					    "Allow: /api/stuff/*/picture\n"
 					    "Disallow: /api/\n"
 					    "Disallow: /account\n"
 					    "Disallow: /admin\n"

@@ -110,6 +110,37 @@ test_texts(void)
 }
 
 static void
+test_agents(void)
+{
+	static const char *const rows[][2] = {
+		{"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 "
+		 "Firefox/128.0",
+		 "Firefox on Linux"},
+		{"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 "
+		 "(KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36 "
+		 "Edg/126.0.0.0",
+		 "Edge on Windows"},
+		{"Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 "
+		 "(KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36",
+		 "Chrome on Android"},
+		{"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) "
+		 "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 "
+		 "Mobile/15E148 Safari/604.1",
+		 "Safari on an iPhone"},
+		{"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) "
+		 "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 "
+		 "Safari/605.1.15",
+		 "Safari on macOS"},
+		{"curl/7.88.1", "curl/7.88.1"},
+		{"", "An unknown program"},
+		{"my own <b>Firefox</b>", "my own <b>Firefox</b>"},
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++)
+		TAP_STRING(format_agent(a, rows[i][0]), rows[i][1]);
+}
+
+static void
 test_forms(void)
 {
 	static const char *const bad[] = {
@@ -143,6 +174,7 @@ main(int argc, char **argv)
 		{"what is typed as money", test_read_amount},
 		{"addresses of listings", test_paths},
 		{"times, sizes, excerpts", test_texts},
+		{"browsers", test_agents},
 		{"forms", test_forms},
 		{0},
 	};

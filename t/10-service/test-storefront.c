@@ -255,6 +255,8 @@ test_public(void)
 	TAP_STRING(answer_header(a, "Allow"), "GET, HEAD");
 	a = get(s, "/robots.txt");
 	HAS(a, "\nSitemap: https://");
+	HAS(a, "\nDisallow: /api/\n");
+	HAS(a, "\nAllow: /api/stuff/*/picture\n");
 	HAS(get(s, "/sitemap.xml"), "/sitemap/first.xml</loc>");
 	a = get(s, "/?minPrice=cheap");
 	TAP_INT(a->status, 400);

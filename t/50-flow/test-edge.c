@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "flow.h"
+#include "misuse.h"
 
 #define IDLE 10000     /* connections, or as many as the system lets us have */
 #define GIVEN_UP 90000 /* ms in which nginx must have given up on someone */
@@ -257,6 +258,47 @@ serves_again(void *unused)
 	       200;
 }
 
+/* What never reached a service, or got no answer there, reads as if it had. */
+static void
+nginx_speaks_alike(void)
+{
+	struct student *s = student_new();
+	char *cookie = malloc(100000), *url;
+	const char *const headers[] = {cookie, NULL};
+	const struct answer *a;
+
+	memset(cookie, 'x', 99999);
+	cookie[99999] = '\0';
+	memcpy(cookie, "Cookie: a=", 10);
+	EXPECT_ERROR(ask(s, "GET", "/api/stuff", NULL, headers), 400,
+		     "Bad Request");
+	cookie[9000] = '\0';
+	url = text("%s/api/stuff?q=%s", stack("HTTP_URL"), cookie + 10);
+	EXPECT_ERROR(http_plain("GET", url, NULL), 414, "URI Too Long");
+	free(url);
+	cookie[9000] = 'x';
+	cookie[70000] = '\0';
+	EXPECT_ERROR(ask(s, "POST", "/api/users/signup", cookie, NULL), 413,
+		     "Payload Too Large");
+	a = ask(s, "TRACE", "/api/stuff", NULL, NULL);
+	EXPECT_ERROR(a, 405, "Method Not Allowed");
+	CU_ASSERT_PTR_NOT_NULL(answer_header(a, "Allow"));
+	EXPECT_ERROR(ask(s, "GET", "/api/nothing", NULL, NULL), 404,
+		     "Not Found");
+	stack_kill("orders", "KILL");
+	a = ask(s, "GET", "/api/orders", NULL, NULL);
+	EXPECT_ERROR(a, 503, "Service unavailable, please try again");
+	TAP_STRING(answer_header(a, "Retry-After"), "1");
+	stack_start("orders", NULL);
+	/* It accepts, and says no more. */
+	stack_kill("orders", "STOP");
+	a = ask(s, "GET", "/api/orders", NULL, NULL);
+	EXPECT_ERROR(a, 503, "Service unavailable, please try again");
+	stack_kill("orders", "CONT");
+	free(cookie);
+	student_free(s);
+}
+
 static void
 all_is_well(void)
 {
@@ -362,6 +404,8 @@ main(int argc, char **argv)
 		{"a client that only listens", half_closed},
 		{"hostile FastCGI records", hostile_records},
 		{"a thousand at a dead database", crowd_at_a_dead_database},
+		{"what nginx says itself is in the same shape",
+		 nginx_speaks_alike},
 		{"all is well afterwards", all_is_well},
 		{0},
 	};

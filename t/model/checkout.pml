@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * One listing, several orders for it, their payments, a coupon, a gateway, and
- * the events between stuff, orders and payments.  ARCHITECTURE.md says how this
- * and the code correspond; each transition names the C function that it is.
+ * the events between stuff, orders and payments.  Each transition names the C
+ * function that it is; ARCHITECTURE.md says what is asserted.
  *
  * What makes no difference, the model leaves out:
  * - A change of a record that depends on that record alone is one step: that is
@@ -19,7 +19,10 @@
  *   was stopped and goes on took long between two steps.  A lease may end at
  *   any moment, so there is none; but pay_seen says who has the payment, until
  *   another claims it.
- * - Time is one bit of each order, lapsed, which may be set at any moment.
+ * - Time is one bit of each order, lapsed, which may be set at any moment: the
+ *   clock, the sweep and expiration:complete.
+ * - heard, store_line() and store_heard() are orders_stuff, stuff_order[o] and so
+ *   on: the last version heard.
  *
  * Bounds: ORDERS for the one listing, BUYERS, PAYERS and SETTLERS at once, and
  * how many threads hear events (HEAR_STUFF, HEAR_ORDERS, HEAR_PAYMENTS).  With
