@@ -449,9 +449,9 @@ shrink_nginx(void)
 }
 
 void
-bench_up(void)
+bench_up(int window)
 {
-	char *nats, *redis;
+	char *nats, *redis, *hold;
 
 	if (getenv("DEV_TOOLS") == NULL)
 		tap_skip_all("the servers are not there: DEV_TOOLS");
@@ -473,8 +473,8 @@ bench_up(void)
 	}
 	nats = text("NATS_URL=nats://%s:%d", host(), servers[0].port);
 	redis = text("REDIS_URL=redis://%s:%d", host(), servers[1].port);
-	stack_up((const char *[]){nats, redis, "DEV_MONGO=h2",
-				  "EXPIRATION_WINDOW_SECONDS=12",
+	hold = text("EXPIRATION_WINDOW_SECONDS=%d", window);
+	stack_up((const char *[]){nats, redis, "DEV_MONGO=h2", hold,
 				  "FILE_MAX_BYTES=4194304", NULL});
 	atexit(detach_nginx);
 	if (!shrink_nginx()) {

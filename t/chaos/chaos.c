@@ -23,6 +23,8 @@
 /* s; what was lost on the way comes again after 30. */
 #define SETTLE_MAX 180
 #define CONTROL_MINUTES 0.2
+#define CONTROL_WINDOW 60 /* s: a second hold is still there to be seen */
+#define WINDOW 12
 #define PACE 250
 #define HURRY 40   /* for races: a control takes what time there is */
 #define PLANNED 40 /* decisions of each student that --plan shows */
@@ -348,6 +350,6 @@ main(int argc, char **argv)
 		setenv("FAILPOINTS", control->points, 1);
 		minutes = CONTROL_MINUTES;
 	}
-	bench_up();
+	bench_up(control ? CONTROL_WINDOW : WINDOW);
 	return tap_run(1, argv, tests);
 }

@@ -15,11 +15,11 @@ uint64_t chance(uint64_t seed, uint64_t series, uint64_t n);
 /* --- bench.c: the stack, and what is around it --- */
 
 /*
- * Brings up a stack.  As root that is in namespaces of its own: NATS and Redis
- * are in a second network, behind a pair of veth, and write to small disks of
- * their own, as nginx does.
+ * Brings up a stack that lets holds lapse after window s.  As root that is in
+ * namespaces of its own: NATS and Redis are in a second network, behind a pair
+ * of veth, and write to small disks of their own, as nginx does.
  */
-void bench_up(void);
+void bench_up(int window);
 bool bench_is_root(void);
 
 /* By what kill() and start() of `dev` are for the others: NAME is "nats",
