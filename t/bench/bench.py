@@ -6,8 +6,10 @@ configuration and on one database, and judges the median of the pairs' ratios; t
 import argparse
 import atexit
 import csv
+import html
 import http.client
 import json
+import math
 import os
 import shlex
 import re
@@ -20,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 here = os.path.join(top, 't', 'bench')
@@ -27,6 +30,8 @@ state = os.path.join(os.environ['DEV_STATE'], 'bench')
 tools = os.environ['DEV_TOOLS']
 WORKERS = 8  # of each service, and of what it is compared with
 CLIENTS = 32
+BATCH = 32  # records whose events the relay has under way at once, see lib/outbox.c
+TOOLS = ('clients', 'limit', 'publish', 'seed', 'tap')
 TICK = os.sysconf('SC_CLK_TCK')
 
 rows = {}  # name: function, in the order of the issue's table
@@ -116,8 +121,7 @@ class Stack:
 
     def dev(self, *args, **more):
         env = dict(os.environ, DEV_STATE=state, DEV_TOOLS=tools, DEV_PORT='0', DEV_MONGO='memory', DEV_STRIPE='scripted',
-                   DEV_RATE='1000000', FCGI_WORKERS=str(WORKERS), **more)
-        env.update(self.database)
+                   DEV_RATE='1000000', **{'FCGI_WORKERS': str(WORKERS), **self.database, **more})
         p = subprocess.run([os.path.join(top, 'dev'), *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if p.returncode:
             fail(f'./dev {" ".join(args)} fails:\n{p.stdout}')
@@ -156,7 +160,8 @@ class Stack:
         assert conf.count(routes) == 1 and conf.count('server_tokens off;') == 1
         http = ''
         locations = (f'location ^~ /bench/static/ {{ alias "{state}/bodies/"; open_file_cache max=64; }}\n'
-                     f'location ^~ /bench/limit/ {{ include "{top}/nginx/fastcgi.conf"; fastcgi_pass "unix:{self.env["RUN_DIR"]}/limit.sock"; }}\n')
+                     f'location ^~ /bench/limit/ {{ include "{top}/nginx/fastcgi.conf"; '
+                     f'fastcgi_pass "unix:{self.env["RUN_DIR"]}/limit.sock"; }}\n')
         for n in '1', '2':
             http += f'upstream express{n} {{ server "unix:{self.env["RUN_DIR"]}/express{n}.sock"; keepalive 64; }}\n'
             locations += (f'location ^~ /bench/express{n}/ {{ proxy_pass http://express{n}/; proxy_http_version 1.1; '
@@ -207,6 +212,13 @@ class Stack:
                 return r, text
             if r.status != 503 or time.monotonic() > end:
                 fail(f'{method} {path} is answered {r.status} {text[:300]}')
+
+    def answers(self, path):
+        c = http.client.HTTPSConnection('localhost', self.port, context=self.tls)
+        c.request('GET', path)
+        status = c.getresponse().status
+        c.close()
+        return status == 200
 
     def sign_up(self):
         self.email = f'bench{time.time_ns()}@example.edu'
@@ -336,7 +348,7 @@ class Side:
         requests, us, errors, p50, p99 = map(int, line.split()[1:])
         self.first += requests + self.clients
         if requests == 0:
-            fail(f'{self.path} answers nothing')
+            fail(f'{self.path} answers nothing in {seconds} s')
         used = cpu(self.pids) - used
         if self.after:
             self.after()
@@ -500,6 +512,125 @@ def sign_in():
     stack.dirty = True
 
 
+TAPPED = ('stuff', 'orders')
+
+
+@row
+def event_delay():
+    """200 listings a second are created; tap, between services and database, sees when each is saved, and when orders has its copy."""
+    stack.fresh()
+    stack.dirty = True
+    p = subprocess.Popen([tool('tap'), stack.env['MONGO_URI']], stdout=subprocess.PIPE, text=True)
+    started.append(p)
+    port = p.stdout.readline().strip()
+    for name in TAPPED:
+        stack.dev('restart', name, MONGO_URI=f'mongodb://127.0.0.1:{port}')
+    seconds, each, senders = 2 * args.seconds, 1 / 200, 8
+    begin = time.monotonic() + 0.5
+    late = []
+
+    def send(mine):
+        c = http.client.HTTPSConnection('localhost', stack.port, context=stack.tls)
+        for i in range(mine, int(seconds / each), senders):
+            at = begin + i * each
+            time.sleep(max(0, at - time.monotonic()))
+            late.append(time.monotonic() - at)
+            c.request('POST', '/api/stuff', json.dumps(LISTING), {'Content-Type': 'application/json', 'Cookie': stack.cookie})
+            r = c.getresponse()
+            r.read()
+            if r.status != 201:
+                late.append(99)
+    threads = [threading.Thread(target=send, args=(i,)) for i in range(senders)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    sent('stuff')
+    time.sleep(1)
+    p.terminate()
+    delays = sorted(int(line) / 1000 for line in p.stdout)
+    p.wait()
+    started.remove(p)
+    expected = int(seconds / each)
+    if len(delays) < expected or max(late) > 90:
+        fail(f'of {expected} listings {len(delays)} reached orders')
+    p50, p99 = delays[len(delays) // 2], delays[len(delays) * 99 // 100]
+    say(f'  {len(delays)} events at 200/s (senders at most {max(late) * 1000:.0f} ms late): '
+        f'p50 {p50:.2f} ms, p99 {p99:.2f} ms, most {delays[-1]:.2f} ms')
+    measured.append(['event-delay', 'stuff to orders', 'ms p50', p50, delays[0], delays[-1]])
+    measured.append(['event-delay', 'stuff to orders', 'ms p99', p99, delays[0], delays[-1]])
+    judge('event-delay', 'p50 from commit to applied', [p50], '<=', 3, 'ms')
+    judge('event-delay', 'p99 from commit to applied', [p99], '<=', 20, 'ms')
+
+
+def stored(channel):
+    """How many messages a channel of the bus has had so far."""
+    with urllib.request.urlopen(f'{stack.env["NATS_MONITOR_URL"]}/streaming/channelsz?channel={channel}') as r:
+        return json.load(r)['last_seq']
+
+
+@row
+def relay():
+    """What is in the outboxes when stuff starts, against as many messages of that size from cnats alone."""
+    stack.fresh()
+    stack.dirty = True
+    stack.without('orders', 'payments', 'expiration')
+    n, first, ours, bare = 30 * BATCH, 0, [], {1: [], BATCH: []}
+    stack.ask('POST', '/api/stuff', LISTING, stack.cookie)  # so that there is a channel
+    until('the first event', lambda: metric('stuff', 'outbox_events') == 0)
+    for _ in range(args.runs):
+        stack.dev('kill', 'stuff')
+        stack.seed('unsent', first, n)
+        first += n
+        before, begin, had = stored('stuff:created'), None, 0
+        starting = threading.Thread(target=stack.dev, args=('start', 'stuff'))
+        starting.start()
+        while had < n:
+            time.sleep(0.001)
+            had = stored('stuff:created') - before
+            if begin is None and had:
+                begin, at_first = time.monotonic(), min(had, n - 1)
+            if begin and time.monotonic() > begin + 60:
+                fail('the relay does not send all')
+        ours.append((n - at_first) / (time.monotonic() - begin))
+        starting.join()
+        for batch, rates in bare.items():
+            p = subprocess.run([tool('publish'), stack.env['NATS_URL'], stack.env['NATS_CLUSTER_ID'], str(n), '480', str(batch)],
+                               text=True, stdout=subprocess.PIPE, check=True)
+            rates.append(float(p.stdout))
+    for name, rates in [('relay', ours)] + [(f'bare cnats, {batch} at once', rates) for batch, rates in bare.items()]:
+        measured.append(['relay', name, 'events/s', *spread(rates)])
+        say(f'  {name:24} {spread(rates)[0]:9.0f} events/s ({min(rates):.0f} to {max(rates):.0f})')
+    judge('relay', 'throughput of bare cnats, 1 at once', ratios(ours, bare[1]), '>=', 0.8, 'x')
+    judge('relay', 'throughput of bare cnats, 32 at once', ratios(ours, bare[BATCH]), '>=', 0.8, 'x')
+
+
+def many_clients(clients, active, seconds, pace):
+    p = subprocess.run([tool('clients'), f'https://localhost:{stack.port}/api/users/currentuser', stack.env['CA_CERT'], str(clients),
+                        str(active), str(seconds), str(pace)], text=True, stdout=subprocess.PIPE, check=True)
+    requests, errors, p50, p99 = map(int, p.stdout.split()[1:])
+    return requests, errors, p50 / 1000, p99 / 1000
+
+
+@row
+def keep_alive():
+    """200 clients that ask five times a second each, alone, and with 9,800 others that only keep their connections."""
+    stack.fresh()
+    alone, among, errors = [], [], 0
+    for _ in range(args.runs if args.quick else 3):
+        _, failed, _, p99 = many_clients(200, 200, args.seconds, 200)
+        errors += failed
+        alone.append(p99)
+        _, failed, _, p99 = many_clients(10000, 200, args.seconds, 200)
+        errors += failed
+        among.append(p99)
+    for name, values in ('200 alone', alone), ('200 of 10,000', among):
+        measured.append(['keep-alive', name, 'ms p99', *spread(values)])
+        say(f'  {name:14} p99 {spread(values)[0]:7.2f} ms ({min(values):.2f} to {max(values):.2f})')
+    judge('keep-alive', 'errors', [errors], '<=', 0, '')
+    judge('keep-alive', 'p99 of those alone', ratios(among, alone), '<=', 3, 'x')
+
+
 def most_resident(side, seconds=3):
     """What is resident at most while a side is under load."""
     most, done = [0], threading.Event()
@@ -545,6 +676,75 @@ def memory():
     judge('memory', 'largest service, under load', [max(loaded.values())], '<=', 24, 'MiB')
     judge('memory', 'largest idle, of Express', [max(idle.values()) / express_idle], '<=', 0.2, 'x')
     judge('memory', 'largest under load, of Express', [max(loaded.values()) / express_loaded], '<=', 0.2, 'x')
+
+
+curves = {}  # title: (x label, y label, {name: [(x, y)]})
+
+
+def page_time(path):
+    """p50 of a page, asked for by one client alone, in ms; None when a service gives up on the database each time."""
+    c = http.client.HTTPSConnection('localhost', stack.port, context=stack.tls)
+    times = []
+    for _ in range(5 if args.quick else 15):
+        since = time.monotonic()
+        c.request('GET', path)
+        r = c.getresponse()
+        r.read()
+        if r.status == 200:
+            times.append((time.monotonic() - since) * 1000)
+        else:
+            time.sleep(0.5)  # as long as store.c then asks no more
+    return statistics.median(times) if times else None
+
+
+def at_page(first, count, share):
+    """The cursor of a page that lies so far down the list of the newest first."""
+    return f'5e00000100000000{int(first + (count - 1) * (1 - share)):08x}'
+
+
+@row
+def growth():
+    """What it costs to have more listings, or more workers. The database of tests sorts by reading all: what grows there is the driver's
+    time as much as ours; see test-indexes for what a real one does."""
+    stack.fresh()
+    stack.dirty = True
+    sizes = {'one listing': [], 'first page': [], 'middle page': [], 'last page': [], 'first page, driver alone': []}
+    have = 0
+    one = '5e0000010000000000000001'
+    for count in (1000, 10000, 100000):
+        stack.seed('listings', have, count - have)
+        have = count
+        if not stack.limit:
+            stack.start_limit(list=('GET', '/api/stuff'))
+        for name, path in (('one listing', f'/api/stuff/{one}'), ('first page', '/api/stuff'),
+                           ('middle page', '/api/stuff?cursor=' + at_page(0, count, 0.5)),
+                           ('last page', '/api/stuff?cursor=' + at_page(0, count, 0.97)),
+                           ('first page, driver alone', '/bench/limit/driver/list')):
+            ms = page_time(path)
+            if ms is None:
+                fail(f'{path}: the database is too slow for {count} listings')
+            sizes[name].append((count, ms))
+            measured.append(['growth', f'{name} of {count}', 'ms p50', ms, ms, ms])
+        say(f'  {count:7} listings: ' + ', '.join(f'{name} {points[-1][1]:.2f} ms' for name, points in sizes.items()))
+    curves['listings'] = ('listings', 'ms p50', sizes)
+    last, first = sizes['last page'][-1][1], sizes['first page'][-1][1]
+    judge('growth', 'last page of 100,000, of the first one', [last / first], '<=', 1.5, 'x')
+    judge('growth', 'first page of 100,000, of the driver alone', [first / sizes['first page, driver alone'][-1][1]], '<=', 1.5, 'x')
+    stack.fresh()
+    stack.dirty = True
+    stack.seed('listings', 0, 100)
+    workers = {'currentuser': [], 'one listing': []}
+    for n in (1, 2, 4, 8, 16, 32, 64):
+        for name in 'auth', 'stuff':
+            stack.dev('restart', name, FCGI_WORKERS=str(n))
+        for what, path, service in (('currentuser', '/api/users/currentuser', 'auth'), ('one listing', f'/api/stuff/{one}', 'stuff')):
+            side = Side(service, path, cookie=stack.cookie, clients=64)
+            until(service, lambda: stack.answers(path))
+            rate = side.run(args.seconds)[0]
+            workers[what].append((n, rate))
+            measured.append(['growth', f'{what}, {n} workers', 'requests/s', rate, rate, rate])
+        say(f'  {n:7} workers:  ' + ', '.join(f'{name} {points[-1][1]:.0f}/s' for name, points in workers.items()))
+    curves['workers'] = ('workers', 'requests/s', workers)
 
 
 def service_env(name, path, client):
@@ -654,6 +854,75 @@ def instructions():
 
 # --- all of it -------------------------------------------------------------------------------------------------------------
 
+COLOURS = ('#0b6e99', '#c4552d', '#3f7d20', '#7a4fa3', '#9a7d0a')
+
+
+def svg(name, width, height, parts):
+    with open(os.path.join(state, 'results', name + '.svg'), 'w') as f:
+        f.write(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">\n'
+                f'<rect width="{width}" height="{height}" fill="#fff"/>\n' + '\n'.join(parts) + '\n</svg>\n')
+
+
+def text(x, y, words, more=''):
+    return f'<text x="{x:.0f}" y="{y:.0f}" {more}>{html.escape(str(words))}</text>'
+
+
+def plot_targets():
+    """A bar for each target: how much of what is asked for is reached; the line is all of it."""
+    parts = []
+    for i, (name, what, value, least, most, relation, target, unit, met) in enumerate(targets):
+        y = 20 + i * 22
+
+        def share(v):
+            return min(2, v / target if relation == '>=' else (target / v if v else 2)) if target else 2 * (not v)
+        parts += [text(10, y + 12, f'{name}: {what}'),
+                  f'<rect x="380" y="{y}" width="{200 * share(value):.0f}" height="15" fill="{COLOURS[0 if met else 1]}"/>',
+                  f'<path d="M{380 + 200 * share(least):.0f} {y + 7}H{380 + 200 * share(most):.0f}" stroke="#000"/>',
+                  text(790, y + 12, f'{value:.2f} {unit} (target {relation} {target:g})')]
+    height = 30 + 22 * len(targets)
+    svg('targets', 1010, height, parts + [f'<path d="M580 12V{height - 8}" stroke="#000" stroke-dasharray="4"/>'])
+
+
+def plot_rates():
+    """The sides of each comparison."""
+    sides = [m for m in measured if m[2] == 'requests/s' and m[0] != 'growth']
+    parts, y = [], 10
+    for row_name in dict.fromkeys(m[0] for m in sides):
+        group = [m for m in sides if m[0] == row_name]
+        best = max(m[5] for m in group)
+        parts.append(text(10, y + 14, row_name, 'font-weight="bold"'))
+        for _, side, _, median, least, most in group:
+            y += 20
+            parts += [text(20, y + 12, side), f'<rect x="180" y="{y}" width="{500 * median / best:.0f}" height="14" fill="{COLOURS[0]}"/>',
+                      f'<path d="M{180 + 500 * least / best:.0f} {y + 7}H{180 + 500 * most / best:.0f}" stroke="#000"/>',
+                      text(690, y + 12, f'{median:.0f}/s')]
+        y += 30
+    svg('rates', 780, y + 10, parts)
+
+
+def plot_curves():
+    """Both axes are logarithmic: what is flat costs the same, what doubles with the size climbs as steeply as the diagonal."""
+    for name, (x_label, y_label, lines) in curves.items():
+        points = [p for line in lines.values() for p in line]
+        low, high = (([f(math.log10(p[i]) for p in points) for i in (0, 1)]) for f in (min, max))
+        low[1], high[1] = math.floor(low[1]), max(math.ceil(high[1]), math.floor(low[1]) + 1)
+
+        def at(p):
+            return [60 + 480 * (math.log10(p[0]) - low[0]) / (high[0] - low[0]),
+                    340 - 320 * (math.log10(p[1]) - low[1]) / (high[1] - low[1])]
+        parts = ['<path d="M60 20V340H540" fill="none" stroke="#000"/>', text(300, 385, x_label), text(10, 14, y_label)]
+        for x in dict.fromkeys(p[0] for p in points):
+            parts.append(text(at((x, 10 ** low[1]))[0] - 10, 358, f'{x:,}'))
+        for power in range(low[1], high[1] + 1):
+            y = at((points[0][0], 10 ** power))[1]
+            parts += [f'<path d="M60 {y:.0f}H540" stroke="#ddd"/>', text(4, y + 4, f'{10 ** power:g}')]
+        for i, (label, line) in enumerate(lines.items()):
+            path = ' '.join(f'{x:.0f},{y:.0f}' for x, y in map(at, line))
+            parts += [f'<polyline points="{path}" fill="none" stroke="{COLOURS[i]}" stroke-width="2"/>',
+                      text(550, 40 + 18 * i, label, f'fill="{COLOURS[i]}"')]
+        svg(name, 760, 400, parts)
+
+
 def summary():
     folder = os.path.join(state, 'results')
     os.makedirs(folder, exist_ok=True)
@@ -667,6 +936,9 @@ def summary():
                      f'{"met" if met else "NOT MET"}')
     with open(os.path.join(folder, 'summary.txt'), 'w') as f:
         f.write('\n'.join(lines) + '\n')
+    plot_targets()
+    plot_rates()
+    plot_curves()
     say()
     say('\n'.join(lines))
     say(f'{sum(t[-1] for t in targets)} of {len(targets)} targets met; the figures are in {folder}')
@@ -677,7 +949,7 @@ def main():
     atexit.register(stack.down)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     stack.up()
-    subprocess.run(['make', '-s', '-C', os.path.join(state, 'build'), *(f't/bench/{t}' for t in ('limit', 'seed'))], check=True,
+    subprocess.run(['make', '-s', '-C', os.path.join(state, 'build'), *(f't/bench/{t}' for t in TOOLS)], check=True,
                    stdout=subprocess.DEVNULL)
     for name in args.names or rows:
         began = time.monotonic()
