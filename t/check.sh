@@ -148,7 +148,7 @@ check_tsan() {
     make_check
 }
 
-fuzz_seconds=150 # that check_fuzz takes in all, on two processors
+fuzz_seconds=300 # that check_fuzz takes in all, on two processors
 
 # fuzz_for SECONDS TARGET: runs t/fuzz/fuzz-TARGET in the current build. What it learns goes to corpus/TARGET, what breaks it to found/.
 fuzz_for() {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #define AT_ONCE 2
@@ -63,6 +64,23 @@ password_uncommon(const void *member)
 		       compare) == NULL;
 }
 
+/* The library says that a password is wrong also when it had none to tell. */
+static bool
+has_memory(void)
+{
+	void *p = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p != MAP_FAILED && munmap(p, MEMORY) == 0;
+}
+
+static const struct fail *
+no_memory(struct context *cx)
+{
+	return fail_unavailable(cx->arena, "Please try again",
+				"not enough memory for a hash");
+}
+
 static const struct fail *
 enter(struct context *cx)
 {
@@ -86,8 +104,7 @@ password_hash(struct context *cx, const char *password, const char **ret_hash)
 	rc = hash(out, password);
 	sem_post(&places);
 	if (rc != 0)
-		return fail_unavailable(cx->arena, "Please try again",
-					"not enough memory for a hash");
+		return no_memory(cx);
 	*ret_hash = arena_strdup(cx->arena, out);
 	return NULL;
 }
@@ -102,6 +119,8 @@ password_check(struct context *cx, const char *hash_text, const char *password,
 	rc = crypto_pwhash_str_verify(hash_text ? hash_text : nobody, password,
 				      strlen(password));
 	sem_post(&places);
+	if (rc != 0 && !has_memory())
+		return no_memory(cx);
 	*ret_right = rc == 0 && hash_text != NULL;
 	return NULL;
 }

@@ -44,6 +44,7 @@ struct templates {
 	size_t count;
 	struct asset *assets;
 	size_t asset_count;
+	char unread[256]; /* a template that can't be, or "" */
 };
 
 #define TEMPLATE_SUFFIX ".html"

@@ -79,21 +79,28 @@ link_partials(struct templates *all, struct template *t, int depth, char *error,
 
 /* --- files ---------------------------------------------------------------- */
 
+/* Up to FILE_MAX bytes of it; NULL when it can't be read, or must be whole and
+ * has more. */
 static char *
-read_file(const char *path, size_t *ret_len)
+read_file(const char *path, bool must, size_t *ret_len)
 {
 	FILE *f = fopen(path, "re");
-	char *text = malloc(FILE_MAX + 1);
+	char *text;
+	bool whole;
 
+	if (f == NULL)
+		return NULL;
+	text = malloc(FILE_MAX + 1);
 	if (text == NULL)
 		_exit(EX_OSERR);
-	*ret_len = 0;
-	if (f != NULL) {
-		*ret_len = fread(text, 1, FILE_MAX, f);
-		fclose(f);
-	}
+	*ret_len = fread(text, 1, FILE_MAX, f);
+	whole = (!must || fgetc(f) == EOF) && !ferror(f);
+	fclose(f);
 	text[*ret_len] = '\0';
-	return text;
+	if (whole)
+		return text;
+	free(text);
+	return NULL;
 }
 
 static bool
@@ -138,8 +145,10 @@ load_asset(void *closure, const char *path, const char *name)
 	char hash[ID_HASH_SIZE], address[PATH_MAX];
 	struct asset *asset;
 	size_t len;
-	char *bytes = read_file(path, &len);
+	char *bytes = read_file(path, false, &len);
 
+	if (bytes == NULL)
+		return true; /* whoever wants it is told */
 	id_hash(hash, bytes, len);
 	free(bytes);
 	snprintf(address, sizeof(address), "/static/%s?v=%.*s", name,
@@ -158,12 +167,17 @@ load_template(void *closure, const char *path, const char *name)
 	struct templates *all = closure;
 	struct template *t;
 	size_t len;
+	char *text = read_file(path, true, &len);
 
+	if (text == NULL) {
+		snprintf(all->unread, sizeof(all->unread), "%s", name);
+		return false;
+	}
 	all->list = template_grow(all->list, all->count, sizeof(*t));
 	t = &all->list[all->count++];
 	*t = (struct template){
 		.name = copy(name, strlen(name) - strlen(TEMPLATE_SUFFIX)),
-		.text = read_file(path, &len),
+		.text = text,
 	};
 	return all->count < FILES_MAX;
 }
@@ -172,13 +186,16 @@ struct templates *
 templates_load(const char *dir, char *error, size_t size)
 {
 	struct templates *all = calloc(1, sizeof(*all));
-	bool good = true;
+	bool good;
 
 	if (all == NULL)
 		_exit(EX_OSERR);
 	each_file(dir, "static", "", load_asset, all);
-	if (!each_file(dir, "templates", TEMPLATE_SUFFIX, load_template, all) ||
-	    find(all, TEMPLATE_LAYOUT) == NULL) {
+	good = each_file(dir, "templates", TEMPLATE_SUFFIX, load_template, all);
+	if (*all->unread != '\0') {
+		snprintf(error, size, "%s:0: it can't be read, or is too large",
+			 all->unread);
+	} else if (!good || find(all, TEMPLATE_LAYOUT) == NULL) {
 		snprintf(error, size,
 			 "%s/templates:0: there is no " TEMPLATE_LAYOUT
 				 TEMPLATE_SUFFIX,

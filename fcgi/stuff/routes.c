@@ -257,12 +257,17 @@ edit(struct request *rq)
 static const struct fail *
 take_off(struct request *rq)
 {
-	struct stuff stuff;
+	struct stuff stuff = {.status = NULL};
+	const struct fail *fail =
+		store_change(rq->cx, &stuff_kind, rq->params[0], stuff_remove,
+			     &rq->user, &stuff);
 
-	TRY(store_change(rq->cx, &stuff_kind, rq->params[0], stuff_remove,
-			 &rq->user, &stuff));
+	/* Also of one's listing that is off already: it may be that the
+	 * database went away in between. */
+	if (fail != NULL && (fail->status != 404 || stuff.status == NULL))
+		return fail;
 	TRY(picture_remove(rq->cx, stuff.head.id));
-	return http_reply(rq, 204, NULL);
+	return fail ? fail : http_reply(rq, 204, NULL);
 }
 
 static const struct fail *

@@ -274,6 +274,39 @@ test_lacking(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(error, "layout.html"));
 }
 
+/* No page is empty because its template could not be read. */
+static void
+test_unreadable(void)
+{
+	struct templates *t;
+	char error[256], path[256], *big = malloc(300000);
+
+	snprintf(path, sizeof(path), "%s/templates/folder.html", dir);
+	CU_ASSERT_FATAL(mkdir(path, 0700) == 0);
+	CU_ASSERT_PTR_NULL(templates_load(dir, error, sizeof(error)));
+	TAP_STRING(error, "folder.html:0: it can't be read, or is too large");
+	rmdir(path);
+
+	memset(big, 'a', 299999);
+	big[299999] = '\0';
+	put_file("templates/page.html", big);
+	CU_ASSERT_PTR_NULL(templates_load(dir, error, sizeof(error)));
+	TAP_STRING(error, "page.html:0: it can't be read, or is too large");
+
+	/* What else there is, somebody may have put there for others. */
+	put_file("templates/page.html", "a");
+	put_file("static/a.css", big);
+	snprintf(path, sizeof(path), "%s/static/folder", dir);
+	CU_ASSERT_FATAL(mkdir(path, 0700) == 0);
+	t = templates_load(dir, error, sizeof(error));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+	CU_ASSERT_PTR_NULL(template_asset(t, "folder"));
+	CU_ASSERT_PTR_NOT_NULL(template_asset(t, "a.css"));
+	templates_free(t);
+	rmdir(path);
+	free(big);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -284,6 +317,7 @@ main(int argc, char **argv)
 		{"JSON in a page", test_json},
 		{"changes are seen", test_stamp},
 		{"no templates", test_lacking},
+		{"templates that can't be read", test_unreadable},
 		{0},
 	};
 	char sub[64];

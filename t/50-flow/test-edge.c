@@ -1,5 +1,6 @@
-/* test-edge.c: clients that dawdle, come by the thousand or hang up, and bytes
- * on a service's socket that no nginx sends.  Others don't notice.
+/* test-edge.c: clients that dawdle, come by the thousand, hang up or write what
+ * two readers may take for two things, and bytes on a service's socket that no
+ * nginx sends.  Others don't notice.
  * SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -91,6 +92,290 @@ dawdlers_are_given_up(void)
 		CU_ASSERT(hung_up(fds[i], until));
 		close(fds[i]);
 	}
+	served();
+}
+
+/* --- bytes within TLS --- */
+
+static CURL *
+tls_open(void)
+{
+	CURL *c = curl_easy_init();
+
+	curl_easy_setopt(c, CURLOPT_URL, stack("BASE_URL"));
+	curl_easy_setopt(c, CURLOPT_CAINFO, stack("CA_CERT"));
+	curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+	curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(c, CURLOPT_SSL_ENABLE_ALPN, 0L);
+	curl_easy_setopt(c, CURLOPT_PROXY, "");
+	TAP_INT(curl_easy_perform(c), CURLE_OK);
+	return c;
+}
+
+static bool
+wait_for(CURL *c, short what, int64_t until)
+{
+	struct pollfd p = {.events = what};
+	int64_t left = until - clock_monotonic();
+
+	curl_easy_getinfo(c, CURLINFO_ACTIVESOCKET, &p.fd);
+	return left > 0 && poll(&p, 1, (int)left) > 0;
+}
+
+/* False when the other end has closed. */
+static bool
+tls_send(CURL *c, const char *bytes, size_t len)
+{
+	int64_t until = clock_monotonic() + 10000;
+	CURLcode rc = CURLE_OK;
+	size_t n;
+
+	for (; len > 0 && (rc == CURLE_OK || rc == CURLE_AGAIN);) {
+		n = 0;
+		rc = curl_easy_send(c, bytes, len, &n);
+		bytes += n;
+		len -= n;
+		if (rc == CURLE_AGAIN && !wait_for(c, POLLOUT, until))
+			break;
+	}
+	return len == 0;
+}
+
+/* Adds what has come so far to said; true once the other end has closed. */
+static bool
+tls_take(CURL *c, char *said, size_t size)
+{
+	size_t n, len = strlen(said);
+
+	while (len + 1 < size) {
+		CURLcode rc = curl_easy_recv(c, said + len, size - len - 1, &n);
+
+		if (rc == CURLE_AGAIN)
+			return false;
+		if (rc != CURLE_OK || n == 0)
+			return true;
+		len += n;
+		said[len] = '\0';
+	}
+	return false;
+}
+
+/* All that is answered until the other end closes; false: it does not. */
+static bool
+tls_read(CURL *c, char *said, size_t size)
+{
+	int64_t until = clock_monotonic() + GIVEN_UP;
+
+	*said = '\0';
+	while (!tls_take(c, said, size))
+		if (strlen(said) + 1 >= size || !wait_for(c, POLLIN, until))
+			return false;
+	return true;
+}
+
+#define HOST "Host: localhost\r\n"
+#define HIDDEN(name) "GET /" name " HTTP/1.1\r\n" HOST "\r\n"
+
+/* How many answers there are in it. */
+static int
+answers_in(const char *said)
+{
+	int n = 0;
+
+	for (; (said = strstr(said, "HTTP/1.1 ")) != NULL; said++)
+		n++;
+	return n;
+}
+
+/* Whatever the first request is taken for, its body is no request. */
+static void
+no_request_is_hidden(void)
+{
+#define POST_                                \
+	"POST /api/orders HTTP/1.1\r\n" HOST \
+	"Content-Type: application/json\r\n"
+#define BOTH "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+	static const char *const hidden[] = {
+		/* one length or the other */
+		POST_ BOTH "\r\n0\r\n\r\n",
+		POST_ "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n"
+		      "\r\n0\r\n\r\n",
+		POST_ "Content-Length: 0\r\nContent-Length: 54\r\n\r\n",
+		POST_ "Content-Length: 54\r\nContent-Length: 0\r\n\r\n",
+		POST_ "Content-Length: 0, 54\r\n\r\n",
+		POST_ "Content-Length: +0\r\n\r\n",
+		POST_ "Content-Length: -1\r\n\r\n",
+		POST_ "Content-Length: 0x36\r\n\r\n",
+		POST_ "Content-Length: 18446744073709551616\r\n\r\n",
+		/* chunked, or not quite */
+		POST_ "Transfer-Encoding: xchunked\r\n\r\n",
+		POST_ "Transfer-Encoding: chunked, identity\r\n\r\n",
+		POST_ "Transfer-Encoding: identity, chunked\r\n\r\n",
+		POST_ "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		POST_ "Transfer-Encoding:\x0b"
+		      "chunked\r\n\r\n0\r\n\r\n",
+		POST_ "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n"
+		      "\r\n0\r\n\r\n",
+		POST_ "Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+		POST_ "Transfer-Encoding: chunked\r\n\r\n"
+		      "10000000000000000\r\n",
+		POST_ "Transfer-Encoding: chunked\r\n\r\n5\r\nabcdefgh\r\n",
+		/* lines that end otherwise, or go on, or hold a NUL */
+		POST_ "X: a\r\n b\r\nContent-Length : 54\r\n\r\n",
+		POST_ "X: a\rContent-Length: 54\r\n\r\n",
+		POST_ "X: a\x01\r\n Transfer-Encoding: chunked\r\n\r\n",
+		"GET /api/stuff HTTP/1.1\r\n" HOST "Host: other\r\n\r\n",
+		"GET /api/stuff HTTP/1.1\r\n\r\n",
+		"GET /api/stuff\r\n",
+		"GET /api/stuff HTTP/9.9\r\n" HOST "\r\n",
+		"GET http://other.example/a b HTTP/1.1\r\n" HOST "\r\n",
+		"CONNECT other.example:443 HTTP/1.1\r\n" HOST "\r\n",
+	};
+	char said[16384];
+
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		char *bytes = text("%s" HIDDEN("hidden"), hidden[i]);
+		CURL *c = tls_open();
+		int n, status;
+
+		tls_send(c, bytes, strlen(bytes));
+		CU_ASSERT_TRUE(tls_read(c, said, sizeof(said)));
+		n = answers_in(said);
+		status = n ? (int)strtol(said + 9, NULL, 10) : 400;
+		/* One that is refused ends its connection. */
+		if (n > 1 || status < 400 || status > 505)
+			tap_note("number %zu: %d answers: %.200s", i, n, said);
+		CU_ASSERT(n <= 1);
+		CU_ASSERT(status >= 400 && status <= 505);
+		curl_easy_cleanup(c);
+		free(bytes);
+	}
+	CU_ASSERT_FALSE(is_logged("storefront", "/hidden"));
+}
+
+/* Control: behind a request that is whole, one is a request. */
+static void
+one_behind_another(void)
+{
+	static const char both[] =
+		"GET /api/stuff HTTP/1.1\r\n" HOST "\r\n"
+		"GET /not-hidden HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n";
+	char said[65536];
+	CURL *c = tls_open();
+
+	CU_ASSERT(tls_send(c, both, strlen(both)));
+	CU_ASSERT_TRUE(tls_read(c, said, sizeof(said)));
+	TAP_INT(answers_in(said), 2);
+	CU_ASSERT_TRUE(is_logged("storefront", "/not-hidden"));
+	curl_easy_cleanup(c);
+}
+
+/* Fills a request with so many headers of so many bytes each. */
+static char *
+with_headers(int count, int size)
+{
+	char *bytes = malloc((size_t)count * ((size_t)size + 20) + 200), *p;
+
+	p = bytes + sprintf(bytes, "GET /api/stuff HTTP/1.1\r\n" HOST
+				   "Connection: close\r\n");
+	for (int i = 0; i < count; i++) {
+		p += sprintf(p, "X-%d: ", i);
+		memset(p, 'a', (size_t)size);
+		p += size;
+		p += sprintf(p, "\r\n");
+	}
+	memcpy(p, "\r\n", 3);
+	return bytes;
+}
+
+static void
+headers_of_all_sizes(void)
+{
+	static const struct {
+		int count, size, status;
+	} rows[] = {{1, 10, 200},   {100, 50, 200}, {1, 7000, 200},
+		    {1, 9000, 400}, {3, 7000, 200}, {10, 7000, 400},
+		    {1000, 40, 400}};
+	char said[65536], *bytes;
+	const char *path = "GET /api/stuff?q=";
+	CURL *c;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		bytes = with_headers(rows[i].count, rows[i].size);
+		c = tls_open();
+		tls_send(c, bytes, strlen(bytes));
+		CU_ASSERT_TRUE(tls_read(c, said, sizeof(said)));
+		TAP_INT(strtol(said + 9, NULL, 10), rows[i].status);
+		if (rows[i].status >= 400)
+			CU_ASSERT_PTR_NOT_NULL(strstr(said, "{\"errors\":["));
+		curl_easy_cleanup(c);
+		free(bytes);
+	}
+	/* Its first line, and that in one piece or in many. */
+	bytes = malloc(20000);
+	memset(bytes, 'a', 20000);
+	memcpy(bytes, path, strlen(path));
+	c = tls_open();
+	tls_send(c, bytes, 20000);
+	CU_ASSERT_TRUE(tls_read(c, said, sizeof(said)));
+	TAP_INT(strtol(said + 9, NULL, 10), 414);
+	curl_easy_cleanup(c);
+	free(bytes);
+
+	bytes = with_headers(3, 20);
+	c = tls_open();
+	for (const char *p = bytes; *p != '\0'; p++)
+		CU_ASSERT_FATAL(tls_send(c, p, 1));
+	CU_ASSERT_TRUE(tls_read(c, said, sizeof(said)));
+	TAP_INT(strtol(said + 9, NULL, 10), 200);
+	curl_easy_cleanup(c);
+	free(bytes);
+}
+
+#define SLOW 60
+
+/* Headers that come a byte at a time, bodies that begin and stop, and those
+ * who shut their half down amid either. */
+static void
+slow_ones_are_given_up(void)
+{
+	static const char *const beginnings[] = {
+		"GET /api/stuff HTTP/1.1\r\n" HOST "X: ",
+		POST_ "Content-Length: 1000\r\n\r\n{",
+		POST_ "Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+	};
+	CURL *slow[SLOW];
+	bool over[SLOW] = {false};
+	int left = SLOW;
+	char said[4096];
+	int64_t until;
+
+	for (int i = 0; i < SLOW; i++) {
+		const char *s = beginnings[i % 3];
+		curl_socket_t fd;
+
+		slow[i] = tls_open();
+		CU_ASSERT(tls_send(slow[i], s, strlen(s)));
+		curl_easy_getinfo(slow[i], CURLINFO_ACTIVESOCKET, &fd);
+		if (i % 6 >= 3)
+			shutdown(fd, SHUT_WR);
+	}
+	until = clock_monotonic() + GIVEN_UP;
+	while (left > 0 && clock_monotonic() < until) {
+		served(); /* which also takes its time */
+		for (int i = 0; i < SLOW; i++) {
+			*said = '\0';
+			if (over[i])
+				continue;
+			over[i] = (i % 6 == 0 && !tls_send(slow[i], "a", 1)) ||
+				  tls_take(slow[i], said, sizeof(said));
+			left -= over[i];
+		}
+		clock_sleep(100); /* between two bytes */
+	}
+	TAP_INT(left, 0);
+	for (int i = 0; i < SLOW; i++)
+		curl_easy_cleanup(slow[i]);
 	served();
 }
 
@@ -400,6 +685,12 @@ main(int argc, char **argv)
 		{"TLS 1.2 and later, and nothing older", tls_of_today},
 		{"who begins and says no more is given up",
 		 dawdlers_are_given_up},
+		{"so is whose header or body does not end",
+		 slow_ones_are_given_up},
+		{"no request is hidden in another", no_request_is_hidden},
+		{"control: one behind another is answered", one_behind_another},
+		{"headers of all sizes, whole and in pieces",
+		 headers_of_all_sizes},
 		{"ten thousand idle connections", ten_thousand_idle},
 		{"a client that only listens", half_closed},
 		{"hostile FastCGI records", hostile_records},

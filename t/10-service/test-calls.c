@@ -1,0 +1,1392 @@
+/* test-calls.c: each call of MongoDB's driver, of the gateway, of Redis and of
+ * libfcgi fails in turn, in each way that it can, while a service does one
+ * thing.  The answer says so, or it was done all the same; what is stored is
+ * as before or as after, never half; and asked again, it is as if nothing had
+ * failed.
+ * SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <hiredis/hiredis.h>
+#include <mongoc/mongoc.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../fcgi/auth/mailer.h"
+#include "../../fcgi/auth/model.h"
+#include "../../fcgi/auth/password.h"
+#include "../../fcgi/auth/session.h"
+#include "../../fcgi/auth/throttle.h"
+#include "../../fcgi/expiration/timers.h"
+#include "../../fcgi/orders/model.h"
+#include "../../fcgi/payments/gateway.h"
+#include "../../fcgi/payments/model.h"
+#include "../../fcgi/payments/webhook.h"
+#include "../../fcgi/storefront/client.h"
+#include "../../fcgi/stuff/model.h"
+#include "../../fcgi/stuff/pictures.h"
+#include "calls.h"
+#include "money.h"
+#include "outbox.h"
+#include "service.h"
+#include "standing.h"
+#include "transfer.h"
+
+#define CALLS_MAX 500	/* of one scenario: it does not end */
+#define RECOVERS 120000 /* ms after which all is tried again */
+#define CODE_DIGITS "-0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+#define SOON 2000     /* ms */
+#define WINDOW 900000 /* ms that an order is held */
+#define FILE_SIZE (FILES_CHUNK + 1000)
+
+static mongoc_client_t *past; /* the services */
+
+/* --- services of the test's own, in its process --- */
+
+static const struct kind *const orders_kinds[] = {
+	&order_kind, &stuff_copy_kind, &mail_kind, &standing_kind, NULL};
+static const struct kind *const stuff_kinds[] = {&stuff_kind,
+						 &files_kind,
+						 &files_chunks_kind,
+						 &files_uploads_kind,
+						 &picture_kind,
+						 &standing_kind,
+						 NULL};
+static const struct kind *const payments_kinds[] = {
+	&payment_kind, &order_copy_kind, &coupon_kind,	 &guesses_kind,
+	&webhook_kind, &mail_kind,	 &standing_kind, NULL};
+static const struct kind *const auth_kinds[] = {
+	&user_kind, &session_kind, &throttle_kind, &letter_kind, NULL};
+
+static struct service orders = {.name = "orders",
+				.routes = orders_routes,
+				.hears = orders_hears,
+				.kinds = orders_kinds};
+static struct service stuff = {.name = "stuff",
+			       .routes = stuff_routes,
+			       .hears = stuff_hears,
+			       .kinds = stuff_kinds};
+static struct service payments = {.name = "payments",
+				  .routes = payments_routes,
+				  .hears = payments_hears,
+				  .kinds = payments_kinds};
+static struct service auth = {
+	.name = "auth", .routes = auth_routes, .kinds = auth_kinds};
+static struct service *const services[] = {&orders, &stuff, &payments, &auth};
+#define SERVICES (sizeof(services) / sizeof(services[0]))
+
+int64_t expiration_window = WINDOW / 1000;
+
+/* What runs in other threads does not: see t/Makefile-t.am. */
+void __wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id);
+void __wrap_task_wake(struct task *task);
+bool __wrap_bus_publish_wait(struct bus *bus, const char *channel,
+			     const void *bytes, size_t len);
+
+void
+__wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id)
+{
+	(void)o;
+	(void)k;
+	(void)id;
+}
+
+void
+__wrap_task_wake(struct task *task)
+{
+	(void)task;
+}
+
+static int buried; /* events set aside for ever */
+
+bool
+__wrap_bus_publish_wait(struct bus *bus, const char *channel, const void *bytes,
+			size_t len)
+{
+	(void)bus;
+	tap_note("%s: %.*s", channel, (int)len, (const char *)bytes);
+	buried++;
+	return true;
+}
+
+static void
+need(const char *error)
+{
+	if (error == NULL)
+		return;
+	tap_note("%s", error);
+	abort();
+}
+
+static void
+open_services(void)
+{
+	static char redis_url[256];
+	const struct setting *const tables[] = {orders_settings, files_settings,
+						mailer_settings, NULL};
+	const char *error = NULL;
+	char errors[256];
+
+	need(sodium_init() < 0 ? "libsodium can't start" : NULL);
+	mongoc_init();
+	past = mongoc_client_new(stack("MONGO_URI"));
+	log_init("test", "error");
+	token_init(stack("JWT_KEY"), "");
+	need(setting_read(tables, errors, sizeof(errors)) == 0 ? NULL : errors);
+	for (size_t i = 0; i < SERVICES; i++) {
+		char *uri = text("%s/calls_%s", stack("MONGO_URI"),
+				 services[i]->name);
+
+		services[i]->base_url = stack("BASE_URL");
+		services[i]->store =
+			store_open(uri, services[i]->kinds, 4, &error);
+		free(uri);
+		need(error);
+	}
+	payments_workers = 4;
+	webhook_secret = stack("STRIPE_WEBHOOK_SECRET");
+	client_base = stack("BASE_URL");
+	client_ca_file = stack("CA_CERT");
+	/* Where the stack's own expiration does not look. */
+	snprintf(redis_url, sizeof(redis_url), "%s/7", stack("REDIS_URL"));
+	need(files_open());
+	need(mailer_open());
+	need(password_open());
+	need(timers_open(redis_url));
+	need(client_open(stack("BASE_URL")));
+	need(gateway_open(stack("STRIPE_API_BASE"), stack("STRIPE_KEY")));
+}
+
+static void
+close_services(void)
+{
+	gateway_close();
+	client_close();
+	timers_close();
+	password_close();
+	mailer_close();
+	for (size_t i = 0; i < SERVICES; i++)
+		store_close(services[i]->store);
+	mongoc_client_destroy(past);
+	mongoc_cleanup();
+}
+
+/* --- asking them --- */
+
+static void
+no_more(FCGX_Stream *stream)
+{
+	stream->isClosed = 1;
+}
+
+static void
+full(FCGX_Stream *stream, int closing)
+{
+	(void)closing;
+	stream->isClosed = 1;
+}
+
+/* How long the body takes to come, in ms, and what it is. */
+static long dawdles;
+static unsigned char *body_at, *body_end;
+
+static void
+dawdle(FCGX_Stream *stream)
+{
+	calls_later(dawdles);
+	stream->rdNext = stream->stopUnget = body_at;
+	stream->stop = body_end;
+	stream->fillBuffProc = no_more;
+}
+
+/* The last answer. */
+static char answer_text_[1 << 19];
+static const char *answer_body;
+
+/* Asks as nginx would; the answer's status, or 0 when it broke off. */
+static int
+ask_in(struct service *service, const char *const *params, const char *token,
+       const char *body, size_t len, bool transfer)
+{
+	struct context cx = {.service = service, .arena = arena_new()};
+	const size_t max = sizeof(answer_text_) - 1;
+	char *bytes = malloc(len + 1), *envp[16];
+	FCGX_Stream in = {.isReader = 1, .fillBuffProc = no_more};
+	FCGX_Stream out = {.wrNext = (unsigned char *)answer_text_,
+			   .emptyBuffProc = full};
+	FCGX_Request rq = {.in = &in, .out = &out, .envp = envp, .ipcFd = -1};
+	const char *end;
+	int n = 0, status;
+
+	for (; params[n] != NULL; n++)
+		envp[n] = arena_strdup(cx.arena, params[n]);
+	envp[n++] = arena_strdup(
+		cx.arena, arena_printf(cx.arena, "CONTENT_LENGTH=%zu", len));
+	if (token != NULL)
+		envp[n++] = arena_strdup(
+			cx.arena,
+			arena_printf(cx.arena, "HTTP_AUTHORIZATION=Bearer %s",
+				     token));
+	envp[n] = NULL;
+	if (len > 0)
+		memcpy(bytes, body, len);
+	in.rdNext = in.stopUnget = body_at = (unsigned char *)bytes;
+	in.wrNext = in.stop = body_end = in.rdNext + len;
+	if (dawdles > 0) {
+		in.stop = in.rdNext;
+		in.fillBuffProc = dawdle;
+	}
+	out.rdNext = out.stop = out.wrNext + max;
+	http_serve(&cx, &rq, transfer);
+	n = (int)(out.FCGI_errno != 0
+			  ? 0
+			  : out.wrNext - (unsigned char *)answer_text_);
+	answer_text_[n] = '\0';
+	end = strstr(answer_text_, "\r\n\r\n");
+	answer_body = end ? end + 4 : "";
+	status = end ? (int)strtol(answer_text_ + strlen("Status: "), NULL, 10)
+		     : 0;
+	free(bytes);
+	arena_free(cx.arena);
+	return status;
+}
+
+static int
+call_in(struct service *service, const char *method, const char *path,
+	const char *token, const char *body)
+{
+	char *m = text("REQUEST_METHOD=%s", method);
+	char *p = text("SCRIPT_NAME=%s", path);
+	int status = ask_in(service,
+			    (const char *const[]){m, p,
+						  "CONTENT_TYPE="
+						  "application/json",
+						  NULL},
+			    token, body, strlen(body), false);
+
+	free(m);
+	free(p);
+	return status;
+}
+
+/* Copies the id in the last answer. */
+static void
+answer_id(char id[ID_SIZE])
+{
+	json_object *o = json_tokener_parse(answer_body);
+	const char *s = json_text(o, "id");
+
+	CU_ASSERT_FATAL(s != NULL && id_valid(s));
+	memcpy(id, s, ID_SIZE);
+	json_object_put(o);
+}
+
+/* Tells a service of an event.  200: heard; 503: again, please. */
+static int
+tell(struct service *service, enum event_type type, const char *subject,
+     int64_t version, const char *fmt, ...)
+{
+	struct arena *a = arena_new();
+	char data[1024];
+	const char *id, *event;
+	enum bus_verdict verdict;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(data, sizeof(data), fmt, ap);
+	va_end(ap);
+	event = event_write(a, type, subject, version,
+			    json_read(a, data, strlen(data)), &id);
+	verdict = listen_handle(service, event_channel(type), event,
+				strlen(event));
+	arena_free(a);
+	return verdict == BUS_DONE ? 200 : 503;
+}
+
+static int
+run_in(struct service *service, struct task *task)
+{
+	struct context cx = {.service = service, .arena = arena_new()};
+
+	task->run(&cx);
+	arena_free(cx.arena);
+	return 0; /* it does not say */
+}
+
+/* --- all that is stored --- */
+
+/* Calls each(collection) for all of the service's. */
+static void
+each_collection(struct service *service,
+		void (*each)(mongoc_collection_t *c, FILE *to), FILE *to)
+{
+	char *db = text("calls_%s", service->name);
+
+	for (int k = 0;; k++) {
+		const struct kind *kind = service->kinds[k];
+		mongoc_collection_t *c = mongoc_client_get_collection(
+			past, db, kind ? kind->collection : "heard");
+
+		each(c, to);
+		mongoc_collection_destroy(c);
+		if (kind == NULL)
+			break;
+	}
+	free(db);
+}
+
+static void
+empty(mongoc_collection_t *c, FILE *to)
+{
+	bson_t all = BSON_INITIALIZER;
+
+	(void)to;
+	mongoc_collection_delete_many(c, &all, NULL, NULL, NULL);
+}
+
+/* How often it was changed, and until when somebody works on it, is no part of
+ * a state; nor are guesses that count until they are known to be right. */
+static void
+dump(mongoc_collection_t *c, FILE *to)
+{
+	bson_t all = BSON_INITIALIZER;
+	/* Pieces of files; else as they came. */
+	bson_t *opts = BCON_NEW("sort", "{", "n", BCON_INT32(1), "}");
+	mongoc_cursor_t *cursor =
+		mongoc_collection_find_with_opts(c, &all, opts, NULL);
+	const bson_t *doc;
+
+	while (mongoc_cursor_next(cursor, &doc)) {
+		bson_t kept = BSON_INITIALIZER;
+		char *json;
+
+		bson_copy_to_excluding_noinit(doc, &kept, "rev", "leaseUntil",
+					      "trace", "chunks", "data",
+					      "count", "since", NULL);
+		json = bson_as_relaxed_extended_json(&kept, NULL);
+		fprintf(to, "%s %s\n", mongoc_collection_get_name(c), json);
+		bson_free(json);
+		bson_destroy(&kept);
+	}
+	mongoc_cursor_destroy(cursor);
+	bson_destroy(opts);
+}
+
+/* Ids are numbered as they come; what is random, or a time, is left out. */
+static char *
+plain(char *s)
+{
+	static char ids[64][ID_SIZE];
+	char *out = malloc(2 * strlen(s) + 1), *to = out;
+	int known = 0;
+
+	while (*s != '\0') {
+		size_t hex = strspn(s, "0123456789abcdef");
+		size_t digits = strspn(s, "0123456789");
+
+		if (hex == ID_SIZE - 1) {
+			int i = 0;
+
+			while (i < known && strncmp(ids[i], s, hex) != 0)
+				i++;
+			if (i == known && known < 63)
+				memcpy(ids[known++], s, hex);
+			to += sprintf(to, "#%d", i);
+			s += hex;
+		} else if (strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1) {
+			*to++ = '~';
+			s += COUPON_CODE_SIZE - 1;
+		} else if (hex >= 16 || digits >= 10) {
+			*to++ = '~';
+			s += hex;
+		} else if (strncmp(s, "$argon2id$", 10) == 0) {
+			s += strcspn(s, "\"");
+		} else if (hex == 4 && s[4] == '-' && isdigit(s[5])) {
+			*to++ = '@'; /* 2026-01-01T00:00:00.000Z */
+			s += strcspn(s, "Z");
+		} else if (hex > 0) {
+			memcpy(to, s, hex);
+			to += hex;
+			s += hex;
+		} else {
+			*to++ = *s++;
+		}
+	}
+	*to = '\0';
+	return out;
+}
+
+static char *
+state(struct service *service)
+{
+	char *bytes, *s;
+	size_t len;
+	FILE *to = open_memstream(&bytes, &len);
+
+	each_collection(service, dump, to);
+	fclose(to);
+	s = plain(bytes);
+	free(bytes);
+	return s;
+}
+
+/* --- each in turn --- */
+
+static struct buyer seller, buyer, admin;
+
+/* Gives them a new token. */
+static void
+renew(struct buyer *b, const char *role)
+{
+	struct arena *a = arena_new();
+	struct user user = {.role = role, .email = "a@x.edu"};
+
+	memcpy(user.id, b->id, ID_SIZE);
+	snprintf(b->token, sizeof(b->token), "%s", token_make(a, &user));
+	arena_free(a);
+}
+
+struct scenario {
+	struct service *of;
+	void (*set)(void); /* in empty databases */
+	int (*act)(void);  /* a status; 0: it does not say, or broke off */
+	int good;	   /* that it says when all is well */
+	/* It goes in steps, of which some may be done; asked again, the others
+	 * are. */
+	bool steps;
+	/* The last of them are nobody's business but a task's. */
+	bool later;
+	bool soon; /* who waits for long is too late */
+	/* Asked again, it is done anew: nothing says that it is the same.  So
+	 * is it whole? */
+	bool (*whole)(void);
+	int again; /* what may be said then */
+};
+
+/* Nothing more is asked of it. */
+static bool
+whole(void)
+{
+	return true;
+}
+
+static void
+clear(struct service *service)
+{
+	each_collection(service, empty, NULL);
+}
+
+/* Tells where a state is another than it should be. */
+static void
+tell_difference(const char *what, const char *is, const char *should)
+{
+	size_t n = 0;
+
+	while (is[n] != '\0' && is[n] == should[n])
+		n++;
+	n = n > 100 ? n - 100 : 0;
+	tap_note("%s", what);
+	tap_note("is: …%.300s", is + n);
+	tap_note("should be: …%.300s",
+		 n < strlen(should) ? should + n : "nothing");
+}
+
+static bool
+is_failure(int status, const char *failed)
+{
+	/* A body that broke off is its sender's fault, and a token that can't
+	 * be read is none. */
+	if (strncmp(failed, "FCGX_Get", 8) == 0)
+		return status == 400;
+	if (strcmp(failed, "jwt_decode") == 0)
+		return status == 401;
+	return status == 0 || status == 500 || status == 503;
+}
+
+/* The clock goes on, so what gave up for a while tries again.  More than once
+ * only where a step waits for another. */
+static void
+heal(const struct scenario *s, const char *after, const char *what)
+{
+	char *now = NULL;
+	int status = -1;
+
+	for (int i = 0; i < (s->steps ? 5 : 1); i++) {
+		bool done;
+
+		calls_later(s->soon ? SOON : RECOVERS);
+		renew(&seller, "user");
+		renew(&buyer, "user");
+		renew(&admin, "admin");
+		status = s->act();
+		free(now);
+		now = state(s->of);
+		done = s->whole ? s->whole() : strcmp(now, after) == 0;
+		if (done && (status == s->good || status == s->again)) {
+			free(now);
+			return;
+		}
+	}
+	tell_difference(what, now, after);
+	tap_note("status %d", status);
+	CU_FAIL("not as if nothing had failed");
+	free(now);
+}
+
+static void
+try_one(const struct scenario *s, long at, enum calls_how how,
+	const char *before, const char *after, int *ret_failed)
+{
+	static const char *const hows[] = {"cut", "lost", "refused"};
+	const char *failed;
+	char what[128], *now;
+	bool done;
+	int status;
+
+	/* Where all is slow, a third of them. */
+	if (rounds(100) < 50 && (at + (long)how) % 3 != 0)
+		return;
+	clear(s->of);
+	s->set();
+	calls_begin(at, how);
+	status = s->act();
+	calls_end();
+	failed = calls_failed();
+	if (failed == NULL)
+		return;
+	++*ret_failed;
+	snprintf(what, sizeof(what), "number %ld, %s %s: status %d", at, failed,
+		 hows[how], status);
+	now = state(s->of);
+	done = strcmp(now, after) == 0;
+	if (status != s->good && !is_failure(status, failed)) {
+		tap_note("%s: %s", what, answer_body);
+		CU_FAIL("neither done nor an error");
+	}
+	if (s->good != 0 && status == s->good && !done && !s->later) {
+		tell_difference(what, now, after);
+		CU_FAIL("said to be done, and is not");
+	}
+	if (!done && !s->steps && strcmp(now, before) != 0) {
+		tell_difference(what, now, before);
+		CU_FAIL("half is stored");
+	}
+	free(now);
+	heal(s, after, what);
+}
+
+static void
+try_each(const struct scenario *s)
+{
+	char *before, *after;
+	int status, failed = 0;
+	long n;
+
+	buried = 0;
+	clear(s->of);
+	s->set();
+	before = state(s->of);
+	calls_begin(0, CALL_CUT);
+	status = s->act();
+	n = calls_end();
+	after = state(s->of);
+	TAP_INT(status, s->good);
+	CU_ASSERT(n > 0 && n < CALLS_MAX);
+	for (long at = 1; status == s->good && at <= n; at++)
+		for (int how = CALL_CUT; how <= CALL_REFUSED; how++)
+			try_one(s, at, (enum calls_how)how, before, after,
+				&failed);
+	TAP_INT(buried, 0);
+	CU_ASSERT(failed > 0);
+	tap_note("%ld calls, %d failures", n, failed);
+	free(before);
+	free(after);
+}
+
+#define EACH(name, ...)                                    \
+	static void name(void)                             \
+	{                                                  \
+		try_each(&(struct scenario){__VA_ARGS__}); \
+	}
+
+/* --- orders --- */
+
+static char stuff_id[ID_SIZE], order_id[ID_SIZE];
+
+static int
+tell_stuff(enum event_type type, int64_t version, const char *status,
+	   const char *order)
+{
+	return tell(&orders, type, stuff_id, version,
+		    "{\"id\":\"%s\",\"title\":\"Notes\",\"price\":1250,"
+		    "\"userId\":\"%s\",\"status\":\"%s\",%s%s%s"
+		    "\"file\":{\"size\":5,\"sha256\":\"abc\"}}",
+		    stuff_id, seller.id, status, order ? "\"orderId\":\"" : "",
+		    order ? order : "", order ? "\"," : "");
+}
+
+static void
+nothing(void)
+{
+	buyer_make(&seller);
+	buyer_make(&buyer);
+	admin_make(&admin);
+	id_new(stuff_id);
+	id_new(order_id);
+}
+
+static int
+copy(void)
+{
+	return tell_stuff(EVENT_STUFF_CREATED, 1, "available", NULL);
+}
+
+static void
+with_copy(void)
+{
+	nothing();
+	TAP_INT(copy(), 200);
+}
+
+static int
+buy_(void)
+{
+	char *body = text("{\"stuffId\":\"%s\"}", stuff_id);
+	int status = call_in(&orders, "POST", "/api/orders", buyer.token, body);
+
+	free(body);
+	return status;
+}
+
+static void
+with_order(void)
+{
+	with_copy();
+	TAP_INT(buy_(), 201);
+	answer_id(order_id);
+}
+
+static int
+cancel(void)
+{
+	char *path = text("/api/orders/%s", order_id);
+	int status = call_in(&orders, "DELETE", path, buyer.token, "");
+
+	free(path);
+	return status;
+}
+
+static int
+list_orders(void)
+{
+	return call_in(&orders, "GET", "/api/orders", buyer.token, "");
+}
+
+static int
+confirm(void)
+{
+	return tell_stuff(EVENT_STUFF_UPDATED, 2, "reserved", order_id);
+}
+
+static void
+with_confirmed(void)
+{
+	with_order();
+	TAP_INT(confirm(), 200);
+}
+
+static int
+is_paid(void)
+{
+	return tell(&orders, EVENT_PAYMENT_CREATED, order_id, 1,
+		    "{\"id\":\"%s\",\"orderId\":\"%s\",\"amount\":1250,"
+		    "\"status\":\"authorized\"}",
+		    order_id, order_id);
+}
+
+static int
+is_removed(void)
+{
+	return tell_stuff(EVENT_STUFF_REMOVED, 2, "removed", NULL);
+}
+
+static int
+is_banned(void)
+{
+	return tell(&orders, EVENT_USER_BANNED, buyer.id, 1, "{\"id\":\"%s\"}",
+		    buyer.id);
+}
+
+static void
+with_lapsed(void)
+{
+	with_order();
+	calls_later(WINDOW + 1);
+}
+
+static int
+sweep_orders(void)
+{
+	return run_in(&orders, &orders_sweep);
+}
+
+EACH(orders_copy, &orders, nothing, copy, 200, .steps = true)
+EACH(orders_buy, &orders, with_copy, buy_, 201)
+EACH(orders_list, &orders, with_order, list_orders, 200)
+EACH(orders_cancel, &orders, with_order, cancel, 204)
+EACH(orders_confirm, &orders, with_order, confirm, 200, .steps = true)
+EACH(orders_paid, &orders, with_confirmed, is_paid, 200, .steps = true)
+EACH(orders_removed, &orders, with_order, is_removed, 200, .steps = true)
+EACH(orders_banned, &orders, with_order, is_banned, 200, .steps = true)
+EACH(orders_sweep_lapsed, &orders, with_lapsed, sweep_orders, 0, .steps = true)
+
+/* --- stuff --- */
+
+static int
+create(void)
+{
+	return call_in(&stuff, "POST", "/api/stuff", seller.token,
+		       "{\"title\":\"Notes\",\"price\":1250}");
+}
+
+static void
+with_stuff(void)
+{
+	nothing();
+	TAP_INT(create(), 201);
+	answer_id(stuff_id);
+}
+
+static int
+at_stuff(const char *method, const char *body)
+{
+	char *path = text("/api/stuff/%s", stuff_id);
+	int status = call_in(&stuff, method, path, seller.token, body);
+
+	free(path);
+	return status;
+}
+
+static int
+edit(void)
+{
+	return at_stuff("PUT", "{\"title\":\"Better notes\"}");
+}
+
+static int
+take_off(void)
+{
+	return at_stuff("DELETE", "");
+}
+
+static int
+search(void)
+{
+	return call_in(&stuff, "GET", "/api/stuff", NULL, "");
+}
+
+/* A file of two pieces, all of that letter. */
+static int
+send_file(int letter)
+{
+	char *path = text("SCRIPT_NAME=/api/stuff/%s/file", stuff_id);
+	char *bytes = malloc(FILE_SIZE);
+	int status;
+
+	memset(bytes, letter, FILE_SIZE);
+	status = ask_in(
+		&stuff,
+		(const char *const[]){"REQUEST_METHOD=PUT", path,
+				      "CONTENT_TYPE=application/pdf",
+				      "HTTP_CONTENT_DISPOSITION=attachment; "
+				      "filename=\"notes.pdf\"",
+				      NULL},
+		seller.token, bytes, FILE_SIZE, true);
+	free(bytes);
+	free(path);
+	return status;
+}
+
+static void
+too_slow(void)
+{
+	clear(&stuff);
+	with_stuff();
+	/* As long as it may take, and longer. */
+	dawdles = HTTP_GRACE * 1000;
+	TAP_INT(send_file('a'), 200);
+	dawdles += (FILE_SIZE / HTTP_SLOWEST + 2) * 1000;
+	TAP_INT(send_file('a'), 400);
+	CU_ASSERT_PTR_NOT_NULL(strstr(answer_body, "too slowly"));
+	dawdles = 0;
+}
+
+/* The sweep is what deletes: what was left by one that broke off too. */
+static void
+sweep_files(void)
+{
+	for (int i = 0; i < 3; i++) {
+		calls_later(RECOVERS);
+		run_in(&stuff, &files_sweep);
+	}
+}
+
+static int
+upload_(void)
+{
+	return send_file('a');
+}
+
+static void
+with_file(void)
+{
+	with_stuff();
+	TAP_INT(upload_(), 200);
+}
+
+/* Of all that came, one is left, once it was swept. */
+static bool
+has_one_file(void)
+{
+	sweep_files();
+	return db_count("calls_stuff", "fs.files", "{}") == 1 &&
+	       db_count("calls_stuff", "fs.chunks", "{}") == 2 &&
+	       db_count("calls_stuff", "uploads", "{}") == 0;
+}
+
+static int
+download(void)
+{
+	char *path = text("SCRIPT_NAME=/api/stuff/%s/file", stuff_id);
+	int status =
+		ask_in(&stuff,
+		       (const char *const[]){"REQUEST_METHOD=GET", path, NULL},
+		       seller.token, "", 0, true);
+
+	/* Its head goes first: whole, or cut off. */
+	if (status == 200 && (strlen(answer_body) != FILE_SIZE ||
+			      strspn(answer_body, "a") != FILE_SIZE))
+		status = 0;
+	free(path);
+	return status;
+}
+
+static void
+with_two_files(void)
+{
+	with_file();
+	sweep_files();
+	TAP_INT(send_file('b'), 200);
+}
+
+static int
+sweep_stuff(void)
+{
+	return run_in(&stuff, &files_sweep);
+}
+
+static int
+put_picture(void)
+{
+	static const char png[] =
+		"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10\x08\x02\0\0"
+		"\0\x90\x91h6\0\0\0\0IEND\xae\x42\x60\x82";
+	char *path = text("SCRIPT_NAME=/api/stuff/%s/picture", stuff_id);
+	int status =
+		ask_in(&stuff,
+		       (const char *const[]){"REQUEST_METHOD=PUT", path,
+					     "CONTENT_TYPE=image/png", NULL},
+		       seller.token, png, sizeof(png) - 1, false);
+
+	free(path);
+	return status;
+}
+
+static void
+with_picture(void)
+{
+	with_stuff();
+	TAP_INT(put_picture(), 200);
+}
+
+static bool
+has_no_picture(void)
+{
+	return db_count("calls_stuff", "pictures", "{}") == 0;
+}
+
+static int
+tell_order(struct service *service, enum event_type type, int64_t version,
+	   const char *status)
+{
+	struct arena *a = arena_new();
+	int heard = tell(service, type, order_id, version,
+			 "{\"id\":\"%s\",\"status\":\"%s\",\"userId\":\"%s\","
+			 "\"expiresAt\":\"%s\",\"stuff\":{\"id\":\"%s\","
+			 "\"title\":\"Notes\",\"price\":1250,"
+			 "\"sellerId\":\"%s\"}}",
+			 order_id, status, buyer.id,
+			 clock_format(a, clock_now() + WINDOW), stuff_id,
+			 seller.id);
+
+	arena_free(a);
+	return heard;
+}
+
+static int
+reserve(void)
+{
+	return tell_order(&stuff, EVENT_ORDER_CREATED, 1, "created");
+}
+
+static void
+with_reserved(void)
+{
+	with_stuff();
+	TAP_INT(reserve(), 200);
+}
+
+static int
+release(void)
+{
+	return tell_order(&stuff, EVENT_ORDER_CANCELLED, 2, "cancelled");
+}
+
+static int
+sell(void)
+{
+	return tell_order(&stuff, EVENT_ORDER_COMPLETED, 2, "complete");
+}
+
+EACH(stuff_create, &stuff, nothing, create, 201, .whole = whole)
+EACH(stuff_edit_, &stuff, with_stuff, edit, 200, .whole = whole)
+EACH(stuff_take_off, &stuff, with_picture, take_off, 204, .steps = true,
+     .whole = has_no_picture, .again = 404)
+EACH(stuff_search_, &stuff, with_stuff, search, 200)
+EACH(stuff_reserve_, &stuff, with_stuff, reserve, 200, .steps = true)
+EACH(stuff_release_, &stuff, with_reserved, release, 200, .steps = true)
+EACH(stuff_sell_, &stuff, with_reserved, sell, 200, .steps = true)
+EACH(stuff_upload, &stuff, with_stuff, upload_, 200, .steps = true,
+     .later = true, .whole = has_one_file)
+EACH(stuff_download, &stuff, with_file, download, 200)
+EACH(stuff_sweep, &stuff, with_two_files, sweep_stuff, 0, .steps = true)
+EACH(stuff_picture, &stuff, with_stuff, put_picture, 200, .steps = true,
+     .whole = whole)
+
+/* --- what the store does for the outbox, and before all else --- */
+
+static int
+empty_outbox(void)
+{
+	struct context cx = {.service = &stuff, .arena = arena_new()};
+	struct waiting_events waiting = {.events = 0};
+	struct unsent *unsent;
+	const char **ids;
+	size_t n, count;
+	bool good = store_waiting(&cx, &stuff_kind, &waiting) == NULL &&
+		    store_with_unsent(&cx, &stuff_kind, 10, &ids, &n) == NULL;
+
+	for (size_t i = 0; good && i < n; i++)
+		good = store_unsent(&cx, &stuff_kind, ids[i], &unsent,
+				    &count) == NULL &&
+		       (count == 0 || store_sent(&cx, &stuff_kind, ids[i],
+						 unsent, count) == NULL);
+	arena_free(cx.arena);
+	return good ? 200 : 503;
+}
+
+static int
+first_look(void)
+{
+	char *uri = text("%s/calls_stuff", stack("MONGO_URI"));
+	const char *error = NULL;
+	struct service fresh = stuff;
+	struct context cx = {.service = &fresh, .arena = arena_new()};
+	bool good;
+
+	fresh.store = store_open(uri, stuff_kinds, 4, &error);
+	good = store_ping(&cx) == NULL;
+	arena_free(cx.arena);
+	store_close(fresh.store);
+	free(uri);
+	return good ? 200 : 503;
+}
+
+EACH(store_outbox, &stuff, with_stuff, empty_outbox, 200, .steps = true)
+EACH(store_first, &stuff, with_stuff, first_look, 200)
+
+/* What the bus can't take is not taken from users either, without end. */
+static void
+full_outbox(void)
+{
+	int n = 0;
+
+	clear(&stuff);
+	with_stuff();
+	while (n < 100 && edit() == 200)
+		n++;
+	TAP_INT(n, STORE_MAX_UNSENT - 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(answer_text_, "Status: 503"));
+	TAP_INT(empty_outbox(), 200);
+	TAP_INT(edit(), 200);
+}
+
+static void
+no_id(void)
+{
+	struct context cx = {.service = &stuff, .arena = arena_new()};
+	struct stuff s;
+
+	TAP_INT(store_get(&cx, &stuff_kind, "x", &s)->status, 404);
+	arena_free(cx.arena);
+}
+
+/* An event whose predecessor never comes is set aside after an hour. */
+static void
+never_its_turn(void)
+{
+	struct arena *a = arena_new();
+	static const char data[] =
+		"{\"id\":\"65f000000000000000000001\",\"title\":\"t\","
+		"\"price\":5,\"userId\":\"65f000000000000000000001\","
+		"\"status\":\"available\"}";
+	const char *id;
+	const char *event =
+		event_write(a, EVENT_STUFF_UPDATED, "65f000000000000000000001",
+			    5, json_read(a, data, strlen(data)), &id);
+
+	clear(&orders);
+	buried = 0;
+	TAP_INT(listen_handle(&orders, "stuff:updated", event, strlen(event)),
+		BUS_AGAIN);
+	TAP_INT(buried, 0);
+	calls_later(3600001);
+	TAP_INT(listen_handle(&orders, "stuff:updated", event, strlen(event)),
+		BUS_DONE);
+	TAP_INT(buried, 1);
+	arena_free(a);
+}
+
+/* More than are read at once. */
+static void
+many_are_banned(void)
+{
+	struct context cx = {.service = &orders, .arena = arena_new()};
+	struct user user = {.issued = 0};
+
+	clear(&orders);
+	for (int i = 0; i < 300; i++) {
+		struct standing s = {.state = STANDING_BANNED,
+				     .valid_after = clock_now() / 1000,
+				     .changed_at = clock_now()};
+
+		CU_ASSERT_PTR_NULL(store_add(&cx, &standing_kind, &s));
+		memcpy(user.id, s.head.id, ID_SIZE);
+	}
+	TAP_INT(standing_of_token(&user), TOKEN_GOOD);
+	run_in(&orders, &standing_task);
+	TAP_INT(standing_of_token(&user), TOKEN_BANNED);
+	clear(&orders);
+	arena_free(cx.arena);
+}
+
+/* --- payments --- */
+
+static char code[64];
+
+static int
+hear_order(void)
+{
+	return tell_order(&payments, EVENT_ORDER_CREATED, 1, "created");
+}
+
+static void
+with_order_copy(void)
+{
+	nothing();
+	TAP_INT(hear_order(), 200);
+}
+
+static int
+pay_(void)
+{
+	char *body = text("{\"orderId\":\"%s\",\"token\":\"pm_card_visa\"%s%s"
+			  "%s}",
+			  order_id, *code ? ",\"coupon\":\"" : "", code,
+			  *code ? "\"" : "");
+	int status =
+		call_in(&payments, "POST", "/api/payments", buyer.token, body);
+
+	free(body);
+	return status;
+}
+
+/* Money moves once, whatever was lost. */
+static void
+check_gateway(int64_t captured, int64_t refunded)
+{
+	char *url = text("%s/_books", stack("STRIPE_API_BASE"));
+	const struct answer *a = http_plain("GET", url, NULL);
+	json_object *list = json_member(a->json, "intents", json_type_array);
+	int64_t took = 0, gave = 0, holds = 0;
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		json_object *o = json_object_array_get_idx(list, i), *n;
+		const char *id =
+			json_text(json_member(o, "metadata", json_type_object),
+				  "order_id");
+
+		if (id == NULL || strcmp(id, order_id) != 0)
+			continue;
+		holds +=
+			strcmp(json_text(o, "status"), "requires_capture") == 0;
+		if (json_object_object_get_ex(o, "captured", &n))
+			took += json_object_get_int64(n);
+		if (json_object_object_get_ex(o, "refunded", &n))
+			gave += json_object_get_int64(n);
+	}
+	TAP_INT(took, captured);
+	TAP_INT(gave, refunded);
+	CU_ASSERT(holds <= 1);
+	free(url);
+}
+
+static int
+pay_once(void)
+{
+	int status = pay_();
+
+	check_gateway(0, 0);
+	return status;
+}
+
+static void
+with_payment(void)
+{
+	*code = '\0';
+	with_order_copy();
+	TAP_INT(pay_(), 201);
+}
+
+static int
+complete(void)
+{
+	return tell_order(&payments, EVENT_ORDER_COMPLETED, 2, "complete");
+}
+
+static void
+with_complete(void)
+{
+	with_payment();
+	TAP_INT(complete(), 200);
+}
+
+static int
+settle(void)
+{
+	return run_in(&payments, &payments_settling);
+}
+
+static void
+with_cancelled(void)
+{
+	with_payment();
+	TAP_INT(tell_order(&payments, EVENT_ORDER_CANCELLED, 2, "cancelled"),
+		200);
+}
+
+static void
+with_captured(void)
+{
+	with_complete();
+	settle();
+	check_gateway(1250, 0);
+}
+
+static int
+refund(void)
+{
+	char *path = text("/api/payments/%s/refund", order_id);
+	int status = call_in(&payments, "POST", path, seller.token,
+			     "{\"listing\":\"free\"}");
+
+	free(path);
+	return status;
+}
+
+static int
+make_coupon(void)
+{
+	return call_in(&payments, "POST", "/api/coupons", admin.token,
+		       "{\"percentOff\":20,\"maxRedemptions\":1}");
+}
+
+static void
+with_coupon(void)
+{
+	json_object *o;
+
+	nothing();
+	TAP_INT(hear_order(), 200);
+	TAP_INT(make_coupon(), 201);
+	o = json_tokener_parse(answer_body);
+	snprintf(code, sizeof(code), "%s", json_text(o, "code"));
+	json_object_put(o);
+}
+
+static void
+with_coupon_complete(void)
+{
+	with_coupon();
+	TAP_INT(pay_(), 201);
+	TAP_INT(complete(), 200);
+}
+
+static int
+settle_twice(void)
+{
+	settle();
+	return run_in(&payments, &coupons_sweep);
+}
+
+static void
+finish_pay(void)
+{
+	*code = '\0';
+}
+
+EACH(payments_copy, &payments, nothing, hear_order, 200, .steps = true)
+EACH(payments_pay, &payments, with_order_copy, pay_once, 201, .steps = true)
+EACH(payments_capture, &payments, with_complete, settle, 0, .steps = true)
+EACH(payments_void, &payments, with_cancelled, settle, 0, .steps = true)
+EACH(payments_refund_, &payments, with_captured, refund, 200, .steps = true)
+EACH(payments_make_coupon, &payments, nothing, make_coupon, 201, .whole = whole)
+EACH(payments_redeem, &payments, with_coupon, pay_, 201, .steps = true)
+EACH(payments_spend, &payments, with_coupon_complete, settle_twice, 0,
+     .steps = true)
+
+/* --- auth --- */
+
+#define CREDENTIALS "{\"email\":\"ann@x.edu\",\"password\":\"correct horse\"}"
+
+static int
+sign_in(void)
+{
+	return call_in(&auth, "POST", "/api/users/signin", NULL, CREDENTIALS);
+}
+
+/* Who has an account by an answer that was lost signs in. */
+static int
+sign_up(void)
+{
+	int status =
+		call_in(&auth, "POST", "/api/users/signup", NULL, CREDENTIALS);
+
+	if (status == 400 && strstr(answer_body, "Email in use") != NULL)
+		status = sign_in() == 200 ? 201 : 0;
+	return status;
+}
+
+static void
+with_account(void)
+{
+	nothing();
+	TAP_INT(sign_up(), 201);
+	answer_id(buyer.id);
+}
+
+static char refresh_token[512];
+
+static void
+with_session(void)
+{
+	const char *p;
+
+	with_account();
+	p = strstr(answer_text_, TOKEN_REFRESH_COOKIE "=");
+	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+	snprintf(refresh_token, sizeof(refresh_token), "HTTP_COOKIE=%.*s",
+		 (int)strcspn(p, ";"), p);
+}
+
+static int
+refresh(void)
+{
+	return ask_in(&auth,
+		      (const char *const[]){"REQUEST_METHOD=POST",
+					    "SCRIPT_NAME=/api/users/refresh",
+					    refresh_token, NULL},
+		      NULL, "", 0, false);
+}
+
+static int
+sign_out(void)
+{
+	return ask_in(&auth,
+		      (const char *const[]){"REQUEST_METHOD=POST",
+					    "SCRIPT_NAME=/api/users/signout",
+					    refresh_token, NULL},
+		      NULL, "", 0, false);
+}
+
+EACH(auth_sign_up, &auth, nothing, sign_up, 201, .whole = whole, .steps = true)
+EACH(auth_sign_in, &auth, with_account, sign_in, 200, .whole = whole,
+     .steps = true)
+EACH(auth_refresh, &auth, with_session, refresh, 200, .soon = true)
+EACH(auth_sign_out, &auth, with_session, sign_out, 200, .steps = true)
+
+int
+main(int argc, char **argv)
+{
+	static const struct tap_test tests[] = {
+		{"orders hears of a listing", orders_copy},
+		{"BUY", orders_buy},
+		{"a list of orders", orders_list},
+		{"an order is cancelled", orders_cancel},
+		{"an order is confirmed", orders_confirm},
+		{"an order is paid", orders_paid},
+		{"an order's listing is removed", orders_removed},
+		{"an order's buyer is banned", orders_banned},
+		{"a lapsed order is swept", orders_sweep_lapsed},
+		{"a listing is made", stuff_create},
+		{"a listing is edited", stuff_edit_},
+		{"a listing is taken off", stuff_take_off},
+		{"a search", stuff_search_},
+		{"a listing is reserved", stuff_reserve_},
+		{"a listing is released", stuff_release_},
+		{"a listing is sold", stuff_sell_},
+		{"a file comes", stuff_upload},
+		{"a file that comes too slowly", too_slow},
+		{"a file goes", stuff_download},
+		{"a file that was replaced is swept", stuff_sweep},
+		{"a picture comes", stuff_picture},
+		{"an outbox is emptied", store_outbox},
+		{"indexes are made", store_first},
+		{"an outbox that is full", full_outbox},
+		{"what is no id", no_id},
+		{"an event whose turn never comes", never_its_turn},
+		{"many are banned", many_are_banned},
+		{"payments hears of an order", payments_copy},
+		{"an order is paid for", payments_pay},
+		{"a payment is captured", payments_capture},
+		{"a payment is voided", payments_void},
+		{"a payment is refunded", payments_refund_},
+		{"a coupon is made", payments_make_coupon},
+		{"a coupon is redeemed", payments_redeem},
+		{"a coupon is spent", payments_spend},
+		{"no coupon", finish_pay},
+		{"an account is made", auth_sign_up},
+		{"signing in", auth_sign_in},
+		{"a session goes on", auth_refresh},
+		{"signing out", auth_sign_out},
+		{0},
+	};
+
+	int rc;
+
+	stack_up((const char *const[]){NULL});
+	open_services();
+	rc = tap_run(argc, argv, tests);
+	close_services();
+	return rc;
+}
