@@ -32,6 +32,7 @@
 #endif
 #endif
 
+#define KEY "0123456789abcdef0123456789abcdef"
 #define ID_1 "65f000000000000000000001"
 
 static atomic_long live;     /* what is not freed */
@@ -225,8 +226,10 @@ token_works(struct arena *a)
 	struct user user = {.id = ID_1, .email = "a@b.edu", .role = "user"};
 	struct user read = {0};
 	const char *token = token_make(a, &user);
+	bool there = token != NULL && token_read(a, token, &read);
 
-	if (token == NULL || !token_read(a, token, &read))
+	token_init(KEY, ""); /* what is remembered is no leak */
+	if (!there)
 		return has_failed;
 	return strcmp(read.id, ID_1) == 0 && strcmp(read.role, "user") == 0 &&
 	       strcmp(read.email, "a@b.edu") == 0;
@@ -449,6 +452,6 @@ main(int argc, char **argv)
 	};
 
 	log_init("test", "info");
-	token_init("0123456789abcdef0123456789abcdef", "");
+	token_init(KEY, "");
 	return tap_run(argc, argv, tests);
 }

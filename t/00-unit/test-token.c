@@ -3,6 +3,7 @@
 #include "token.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -374,6 +375,56 @@ test_flips(void)
 	arena_free(a);
 }
 
+/* Tokens are remembered, but not for longer than they are good. */
+static void
+test_runs_out(void)
+{
+	struct arena *a = arena_new();
+	int64_t until = clock_monotonic() + 20000;
+	long long end = (long long)(clock_now() / 1000) + 2;
+	const char *token = forge(
+		a, HS256,
+		forge_claims(a, "exp", arena_printf(a, "\"exp\":%lld", end)),
+		HMAC_256, KEY);
+	struct user user;
+
+	while (token_read(a, token, &user) && clock_monotonic() < until)
+		clock_sleep(10);
+	CU_ASSERT_TRUE(clock_now() / 1000 >= end);
+	CU_ASSERT_FALSE(token_read(a, token, &user));
+	arena_free(a);
+}
+
+/* More of them than are remembered: each is whose it says. */
+static void
+test_many(void)
+{
+	enum { MANY = 2000 };
+	struct arena *a = arena_new(), *each = arena_new();
+	const char *tokens[MANY];
+	struct user user = alice;
+	int wrong = 0;
+
+	for (int i = 0; i < MANY; i++) {
+		snprintf(user.id, sizeof(user.id), "%024x", (unsigned)i);
+		tokens[i] = token_make(a, &user);
+	}
+	for (int round = 0; round < 2; round++)
+		for (unsigned i = 0; i < MANY; i++) {
+			struct user read;
+			char id[ID_SIZE];
+
+			snprintf(id, sizeof(id), "%024x", i);
+			wrong += !token_read(each, tokens[i], &read) ||
+				 strcmp(read.id, id) != 0 ||
+				 strcmp(read.email, alice.email) != 0;
+			arena_reset(each);
+		}
+	TAP_INT(wrong, 0);
+	arena_free(each);
+	arena_free(a);
+}
+
 /* Signed all right, but longer than any of ours. */
 static void
 test_oversized(void)
@@ -414,6 +465,8 @@ main(int argc, char **argv)
 		{"who it is", test_who},
 		{"ill-formed ones", test_form},
 		{"every bit counts", test_flips},
+		{"running out", test_runs_out},
+		{"many", test_many},
 		{"oversized ones", test_oversized},
 		{NULL},
 	};
