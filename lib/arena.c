@@ -165,15 +165,17 @@ arena_strdup(struct arena *a, const char *s)
 char *
 arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
+	char small[256], *s; /* which most of them are */
 	va_list again;
-	char *s;
 	int len;
 
 	va_copy(again, ap);
-	len = vsnprintf(NULL, 0, fmt, again);
+	len = vsnprintf(small, sizeof(small), fmt, again);
 	va_end(again);
 	if (len < 0) /* only a bad multibyte conversion; we use none */
 		return arena_strdup(a, "");
+	if ((size_t)len < sizeof(small))
+		return arena_strndup(a, small, (size_t)len);
 	s = arena_alloc(a, (size_t)len + 1);
 	vsnprintf(s, (size_t)len + 1, fmt, ap);
 	return s;

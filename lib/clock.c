@@ -49,17 +49,32 @@ clock_sleep(int64_t ms)
 		;
 }
 
+static void
+put_digits(char *to, size_t width, int n)
+{
+	while (width-- > 0) {
+		to[width] = (char)('0' + n % 10);
+		n /= 10;
+	}
+}
+
 char *
 clock_format(struct arena *a, int64_t ms)
 {
+	char *text = arena_strdup(a, "yyyy-mm-ddThh:mm:ss.mmmZ");
 	int64_t millis = (ms % 1000 + 1000) % 1000; /* also before 1970 */
 	time_t s = (ms - millis) / 1000;
 	struct tm tm;
-	char text[32];
 
 	gmtime_r(&s, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	return arena_printf(a, "%s.%03dZ", text, (int)millis);
+	put_digits(text, 4, tm.tm_year + 1900);
+	put_digits(text + 5, 2, tm.tm_mon + 1);
+	put_digits(text + 8, 2, tm.tm_mday);
+	put_digits(text + 11, 2, tm.tm_hour);
+	put_digits(text + 14, 2, tm.tm_min);
+	put_digits(text + 17, 2, tm.tm_sec);
+	put_digits(text + 20, 3, (int)millis);
+	return text;
 }
 
 int

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define DIGITS "0123456789"
+#define OUT_SIZE 512 /* of a struct json_out, to begin with */
 
 static void
 put(void *o)
@@ -229,9 +230,12 @@ json_put_int(json_object *o, const char *name, int64_t value)
 const char *
 json_clean(struct arena *a, const char *text)
 {
+	const char *end = text;
 	char *copy;
 
-	if (bson_utf8_validate(text, strlen(text), false))
+	while (*end != '\0' && (unsigned char)*end < 128)
+		end++; /* as most of them do */
+	if (*end == '\0' || bson_utf8_validate(text, strlen(text), false))
 		return text;
 	copy = arena_strdup(a, text);
 	for (char *p = copy; *p != '\0'; p++)
@@ -246,4 +250,77 @@ json_write(json_object *o, size_t *ret_len)
 	return json_object_to_json_string_length(
 		o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE,
 		ret_len);
+}
+
+void
+json_add(struct json_out *out, const char *bytes, size_t len)
+{
+	char *grown;
+
+	if (out->size - out->len < len) {
+		out->size = 2 * out->size + len + OUT_SIZE;
+		grown = arena_alloc(out->arena, out->size);
+		if (out->len > 0)
+			memcpy(grown, out->bytes, out->len);
+		out->bytes = grown;
+	}
+	memcpy(out->bytes + out->len, bytes, len);
+	out->len += len;
+}
+
+/* As json-c escapes it. */
+void
+json_add_text(struct json_out *out, const char *utf8)
+{
+	static const char hex[] = "0123456789abcdef";
+	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+
+	json_add(out, "\"", 1);
+	for (;;) {
+		const unsigned char *p = (const unsigned char *)utf8;
+		char escape[] = "\\u00xx";
+		const char *known;
+
+		while (*p >= ' ' && *p != '"' && *p != '\\')
+			p++;
+		json_add(out, utf8, (size_t)((const char *)p - utf8));
+		if (*p == '\0')
+			break;
+		known = strchr(from, *p);
+		escape[4] = hex[*p >> 4];
+		escape[5] = hex[*p & 15];
+		if (known != NULL)
+			escape[1] = to[known - from];
+		json_add(out, escape, known ? 2 : 6);
+		utf8 = (const char *)p + 1;
+	}
+	json_add(out, "\"", 1);
+}
+
+void
+json_add_int(struct json_out *out, int64_t n)
+{
+	char digits[24], *p = digits + sizeof(digits);
+	uint64_t left = n < 0 ? -(uint64_t)n : (uint64_t)n;
+
+	do {
+		*--p = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (n < 0)
+		*--p = '-';
+	json_add(out, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+void
+json_add_name(struct json_out *out, const char *name)
+{
+	char last = out->len > 0 ? out->bytes[out->len - 1] : '\0';
+
+	if (last == '\0' || last == '[' || last == ':' || last == ',')
+		json_add(out, "{\"", 2);
+	else
+		json_add(out, ",\"", 2);
+	json_add(out, name, strlen(name));
+	json_add(out, "\":", 2);
 }

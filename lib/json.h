@@ -4,6 +4,8 @@
 #define TICKETING_JSON_H
 
 #include <json-c/json.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "arena.h"
 
@@ -33,6 +35,23 @@ void json_put_int(json_object *o, const char *name, int64_t value);
 
 /* The text, if it is UTF-8; else a copy in which what is not ASCII is "?". */
 const char *json_clean(struct arena *a, const char *text);
+
+/*
+ * JSON that is written without a tree: for what every request writes.  It
+ * starts with nothing but its arena; bytes is not NUL-terminated.
+ */
+struct json_out {
+	struct arena *arena;
+	char *bytes;
+	size_t len, size;
+};
+void json_add(struct json_out *out, const char *bytes, size_t len); /* as is */
+void json_add_text(struct json_out *out, const char *utf8);
+void json_add_int(struct json_out *out, int64_t n);
+
+/* The name of a member, which is none of a client's, and before it the brace
+ * that opens the object, or a comma. */
+void json_add_name(struct json_out *out, const char *name);
 
 /* The text of a tree, without white space; the tree owns it. */
 const char *json_write(json_object *o, size_t *ret_len);

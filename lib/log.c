@@ -42,42 +42,40 @@ log_set_request(const char *id)
 
 /* A byte that is not UTF-8 would make the line none of JSON's. */
 static void
-put_text(struct arena *a, json_object *line, const char *name, const char *text)
+put_text(struct json_out *line, const char *name, const char *text)
 {
-	json_put_text(line, name, json_clean(a, text));
+	json_add_name(line, name);
+	json_add_text(line, json_clean(line->arena, text));
 }
 
 void
 log_write(enum log_level level, const char *msg,
 	  const struct log_member *members, int count)
 {
-	struct arena *a;
-	json_object *line;
-	const char *text;
-	size_t len;
+	struct json_out line = {NULL};
 	ssize_t written;
 
 	if (level < least)
 		return;
-	a = arena_new();
-	line = json_new_object(a);
-	json_put_text(line, "time", clock_format(a, clock_now()));
-	json_put_text(line, "level", levels[level]);
-	json_put_text(line, "service", log_service);
+	line.arena = arena_new();
+	put_text(&line, "time", clock_format(line.arena, clock_now()));
+	put_text(&line, "level", levels[level]);
+	put_text(&line, "service", log_service);
 	if (request_id != NULL)
-		put_text(a, line, "request", request_id);
+		put_text(&line, "request", request_id);
 	if (*trace_id() != '\0')
-		json_put_text(line, "trace", trace_id());
-	put_text(a, line, "msg", msg);
+		put_text(&line, "trace", trace_id());
+	put_text(&line, "msg", msg);
 	for (int i = 0; i < count; i++) {
-		if (members[i].text != NULL)
-			put_text(a, line, members[i].name, members[i].text);
-		else
-			json_put_int(line, members[i].name, members[i].number);
+		if (members[i].text != NULL) {
+			put_text(&line, members[i].name, members[i].text);
+		} else {
+			json_add_name(&line, members[i].name);
+			json_add_int(&line, members[i].number);
+		}
 	}
-	text = json_write(line, &len);
-	text = arena_printf(a, "%.*s\n", (int)len, text);
-	written = write(STDERR_FILENO, text, len + 1);
+	json_add(&line, "}\n", 2);
+	written = write(STDERR_FILENO, line.bytes, line.len);
 	(void)written; /* a log that can't be written has nowhere to say so */
-	arena_free(a);
+	arena_free(line.arena);
 }
