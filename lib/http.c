@@ -38,14 +38,44 @@ param(struct request *rq, const char *name)
 	return value != NULL && *value != '\0' ? value : NULL;
 }
 
+static bool
+begins(const char *s, const char *with)
+{
+	while (*with != '\0')
+		if (*s++ != *with++)
+			return false;
+	return true;
+}
+
+/* Is the parameter the one that a header becomes, "HTTP_IF_MATCH=…"? */
+static bool
+is_header(const char *p, const char *name)
+{
+	if (!begins(p, "HTTP_"))
+		return false;
+	for (p += 5; *name != '\0'; p++, name++) {
+		char c = *name;
+
+		if (c == '-')
+			c = '_';
+		else if (c >= 'a' && c <= 'z')
+			c = (char)(c - 'a' + 'A');
+		if (*p != c)
+			return false;
+	}
+	return *p == '=';
+}
+
 const char *
 http_header(struct request *rq, const char *name)
 {
-	char *s = arena_printf(rq->cx->arena, "HTTP_%s", name);
+	for (char **p = rq->fcgi->envp; *p != NULL; p++)
+		if (is_header(*p, name)) {
+			const char *value = strchr(*p, '=') + 1;
 
-	for (char *p = s; *p != '\0'; p++)
-		*p = (char)(*p == '-' ? '_' : toupper((unsigned char)*p));
-	return param(rq, s);
+			return *value ? value : NULL;
+		}
+	return NULL;
 }
 
 const char *
@@ -73,15 +103,26 @@ http_reply_text(struct request *rq, const char *type, const char *text)
 	return NULL;
 }
 
+static const struct fail *
+reply_written(struct request *rq, int status, struct json_out *out)
+{
+	json_add(out, "", 1);
+	http_reply_text(rq, JSON_TYPE, out->bytes);
+	rq->status = status;
+	return NULL;
+}
+
 const struct fail *
 http_reply_record(struct request *rq, int status, const struct field *fields,
 		  const void *rec)
 {
 	const struct head *head = rec;
 
+	struct json_out out = {rq->cx->arena};
+
 	http_set_header(rq, "ETag", "\"%lld\"", (long long)head->version);
-	return http_reply(rq, status,
-			  record_to_json(rq->cx->arena, fields, rec));
+	record_print(&out, fields, rec);
+	return reply_written(rq, status, &out);
 }
 
 void
@@ -153,17 +194,19 @@ http_reply_page(struct request *rq, const struct page *page,
 		const struct field *fields, const void *recs, size_t size,
 		size_t count)
 {
-	struct arena *a = rq->cx->arena;
-	json_object *list = json_new_array(a);
+	struct json_out out = {rq->cx->arena};
 	size_t shown = (size_t)page_size(page);
 	const char *rec = recs;
 
 	if (shown > count)
 		shown = count;
-	for (size_t i = 0; i < shown; i++)
-		json_object_array_add(
-			list, json_object_get(record_to_json(a, fields,
-							     rec + i * size)));
+	json_add(&out, "[", 1);
+	for (size_t i = 0; i < shown; i++) {
+		if (i > 0)
+			json_add(&out, ",", 1);
+		record_print(&out, fields, rec + i * size);
+	}
+	json_add(&out, "]", 1);
 	if (shown > 0 && shown < count) {
 		const struct head *last =
 			(const void *)(rec + (shown - 1) * size);
@@ -171,7 +214,7 @@ http_reply_page(struct request *rq, const struct page *page,
 		http_set_header(rq, "Link", "<%s?%scursor=%s>; rel=\"next\"",
 				rq->path, query_without_cursor(rq), last->id);
 	}
-	return http_reply(rq, 200, list);
+	return reply_written(rq, 200, &out);
 }
 
 const struct fail *
@@ -225,6 +268,24 @@ has_header(const struct request *rq, const char *name)
 	return false;
 }
 
+static void
+put_header(FCGX_Stream *out, const char *name, const char *value)
+{
+	FCGX_PutS(name, out);
+	FCGX_PutS(": ", out);
+	FCGX_PutS(value, out);
+	FCGX_PutS("\r\n", out);
+}
+
+static void
+put_number(FCGX_Stream *out, const char *name, int64_t n)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)n);
+	put_header(out, name, text);
+}
+
 /* Writes the head, and the body unless it was a HEAD request. */
 static const struct fail *
 send_reply(struct request *rq)
@@ -240,28 +301,25 @@ send_reply(struct request *rq)
 		type = rq->text_type;
 		len = strlen(body);
 	}
-	FCGX_FPrintF(out, "Status: %d\r\n", rq->status);
-	if (body != NULL)
-		FCGX_FPrintF(out,
-			     "Content-Type: %s\r\n"
-			     "Content-Length: %lu\r\n",
-			     type, (unsigned long)len);
-	if (rq->writer != NULL)
-		FCGX_FPrintF(out,
-			     "Content-Type: %s\r\n"
-			     "Content-Length: %ld\r\n",
-			     rq->reply_type, (long)rq->reply_length);
+	put_number(out, "Status", rq->status);
+	if (body != NULL) {
+		put_header(out, "Content-Type", type);
+		put_number(out, "Content-Length", (int64_t)len);
+	}
+	if (rq->writer != NULL) {
+		put_header(out, "Content-Type", rq->reply_type);
+		put_number(out, "Content-Length", rq->reply_length);
+	}
 	if (!has_header(rq, "Cache-Control"))
-		FCGX_PutS("Cache-Control: no-store\r\n", out);
-	FCGX_PutS("X-Content-Type-Options: nosniff\r\n", out);
+		put_header(out, "Cache-Control", "no-store");
+	put_header(out, "X-Content-Type-Options", "nosniff");
 	/* What is no page does nothing where it is shown as one. */
 	if (!has_header(rq, "Content-Security-Policy"))
-		FCGX_PutS("Content-Security-Policy: default-src 'none'; "
-			  "base-uri 'none'; frame-ancestors 'none'; "
-			  "sandbox\r\n",
-			  out);
+		put_header(out, "Content-Security-Policy",
+			   "default-src 'none'; base-uri 'none'; "
+			   "frame-ancestors 'none'; sandbox");
 	for (const struct header *h = rq->headers; h != NULL; h = h->next)
-		FCGX_FPrintF(out, "%s: %s\r\n", h->name, h->value);
+		put_header(out, h->name, h->value);
 	FCGX_PutS("\r\n", out);
 	if (strcmp(rq->method, "HEAD") == 0)
 		return NULL;
@@ -402,12 +460,10 @@ check_headers(struct request *rq)
 		return fail_bad_request(a, "The query is too long");
 	for (char **p = rq->fcgi->envp; *p != NULL; p++) {
 		for (size_t i = 0; i < sizeof(seen) / sizeof(seen[0]); i++)
-			if (strncmp(*p, single[i], strlen(single[i])) == 0 &&
-			    ++seen[i] > 1)
+			if (begins(*p, single[i]) && ++seen[i] > 1)
 				return fail_bad_request(
 					a, "A header stands twice");
-		if (strncmp(*p, "HTTP_", 5) == 0 &&
-		    strlen(*p) > HTTP_MAX_HEADER)
+		if (begins(*p, "HTTP_") && strlen(*p) > HTTP_MAX_HEADER)
 			return fail_bad_request(a, "A header is too long");
 	}
 	return NULL;

@@ -314,6 +314,60 @@ record_to_json(struct arena *a, const struct field *fields, const void *rec)
 }
 
 static void
+print_value(struct json_out *out, const struct field *f, const void *m)
+{
+	if (absent(f, m)) {
+		json_add(out, "null", 4);
+		return;
+	}
+	switch (f->type) {
+	case FIELD_TEXT:
+		json_add_text(out, *(const char *const *)m);
+		break;
+	case FIELD_ID:
+		json_add_text(out, m);
+		break;
+	case FIELD_TIME:
+		json_add_text(out,
+			      clock_format(out->arena, *(const int64_t *)m));
+		break;
+	case FIELD_INT:
+		json_add_int(out, *(const int64_t *)m);
+		break;
+	case FIELD_BOOL:
+		if (*(const bool *)m)
+			json_add(out, "true", 4);
+		else
+			json_add(out, "false", 5);
+		break;
+	case FIELD_RECORD:
+		record_print(out, f->fields, m);
+		break;
+	}
+}
+
+void
+record_print(struct json_out *out, const struct field *fields, const void *rec)
+{
+	bool empty = true;
+
+	for (const struct field *f = fields; f->name != NULL; f++) {
+		const void *m = member(f, rec);
+
+		if (f->flags & FIELD_HIDDEN ||
+		    (f->flags & FIELD_OMIT && absent(f, m)))
+			continue;
+		json_add_name(out, f->name);
+		print_value(out, f, m);
+		empty = false;
+	}
+	if (empty)
+		json_add(out, "{}", 2);
+	else
+		json_add(out, "}", 1);
+}
+
+static void
 append(bson_t *b, const struct field *f, const void *m)
 {
 	bson_oid_t oid;
@@ -365,52 +419,75 @@ record_to_bson(const struct field *fields, const void *rec, bson_t *set,
 	}
 }
 
+/* The field that an element of a document is of; NULL: none.  They come in the
+ * fields' order, so it is looked for from behind the last one. */
+static const struct field *
+field_of(const struct field *fields, const struct field *next, const char *key)
+{
+	if (strcmp(key, "_id") == 0)
+		key = "id";
+	for (const struct field *f = next; f->name != NULL; f++)
+		if (strcmp(f->name, key) == 0)
+			return f;
+	for (const struct field *f = fields; f < next; f++)
+		if (strcmp(f->name, key) == 0)
+			return f;
+	return NULL;
+}
+
+static void
+read_document(struct arena *a, const struct field *fields, bson_iter_t *i,
+	      void *rec)
+{
+	const struct field *f, *next = fields;
+	bson_iter_t inner;
+	const char *s;
+	uint32_t len;
+	void *m;
+
+	while (bson_iter_next(i)) {
+		f = field_of(fields, next, bson_iter_key(i));
+		if (f == NULL)
+			continue;
+		next = f + 1;
+		m = member(f, rec);
+		switch (f->type) {
+		case FIELD_TEXT:
+			if (!BSON_ITER_HOLDS_UTF8(i))
+				break;
+			s = bson_iter_utf8(i, &len);
+			*(const char **)m = arena_strndup(a, s, len);
+			break;
+		case FIELD_ID:
+			if (BSON_ITER_HOLDS_OID(i))
+				bson_oid_to_string(bson_iter_oid(i), m);
+			break;
+		case FIELD_INT:
+			if (BSON_ITER_HOLDS_INT(i))
+				*(int64_t *)m = bson_iter_as_int64(i);
+			break;
+		case FIELD_TIME:
+			if (BSON_ITER_HOLDS_DATE_TIME(i))
+				*(int64_t *)m = bson_iter_date_time(i);
+			break;
+		case FIELD_BOOL:
+			*(bool *)m = bson_iter_as_bool(i);
+			break;
+		case FIELD_RECORD:
+			if (BSON_ITER_HOLDS_DOCUMENT(i) &&
+			    bson_iter_recurse(i, &inner))
+				read_document(a, f->fields, &inner, m);
+			break;
+		}
+	}
+}
+
 void
 record_from_bson(struct arena *a, const struct field *fields, const bson_t *doc,
 		 void *rec)
 {
 	bson_iter_t i;
 
-	for (const struct field *f = fields; f->name != NULL; f++) {
-		void *m = member(f, rec);
-		bool id = strcmp(f->name, "id") == 0;
-		const uint8_t *bytes;
-		uint32_t len;
-		bson_t inner;
-
-		if (!bson_iter_init_find(&i, doc, f->name) &&
-		    !(id && bson_iter_init_find(&i, doc, "_id")))
-			continue;
-		switch (f->type) {
-		case FIELD_TEXT:
-			if (BSON_ITER_HOLDS_UTF8(&i)) {
-				const char *s = bson_iter_utf8(&i, &len);
-
-				*(const char **)m = arena_strndup(a, s, len);
-			}
-			break;
-		case FIELD_ID:
-			if (BSON_ITER_HOLDS_OID(&i))
-				bson_oid_to_string(bson_iter_oid(&i), m);
-			break;
-		case FIELD_INT:
-			if (BSON_ITER_HOLDS_INT(&i))
-				*(int64_t *)m = bson_iter_as_int64(&i);
-			break;
-		case FIELD_TIME:
-			if (BSON_ITER_HOLDS_DATE_TIME(&i))
-				*(int64_t *)m = bson_iter_date_time(&i);
-			break;
-		case FIELD_BOOL:
-			*(bool *)m = bson_iter_as_bool(&i);
-			break;
-		case FIELD_RECORD:
-			if (!BSON_ITER_HOLDS_DOCUMENT(&i))
-				break;
-			bson_iter_document(&i, &len, &bytes);
-			if (bson_init_static(&inner, bytes, len))
-				record_from_bson(a, f->fields, &inner, m);
-			break;
-		}
-	}
+	if (bson_iter_init(&i, doc))
+		read_document(a, fields, &i, rec);
 }

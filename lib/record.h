@@ -87,6 +87,10 @@ const struct fail *record_from_query(struct arena *a,
 json_object *record_to_json(struct arena *a, const struct field *fields,
 			    const void *rec);
 
+/* The same as text. */
+void record_print(struct json_out *out, const struct field *fields,
+		  const void *rec);
+
 /*
  * Appends each present field to `set` and the name of each absent one to
  * `unset` (which may be NULL).  The id is left out: it is the filter's.

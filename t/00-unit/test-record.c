@@ -464,6 +464,19 @@ test_query(void)
 	arena_free(a);
 }
 
+/* Both ways to write JSON write the same. */
+static void
+shown(struct arena *a, const struct thing *thing, const char *expected)
+{
+	struct json_out out = {a};
+
+	TAP_STRING(json_write(record_to_json(a, fields, thing), NULL),
+		   expected);
+	record_print(&out, fields, thing);
+	json_add(&out, "", 1);
+	TAP_STRING(out.bytes, expected);
+}
+
 static void
 test_to_json(void)
 {
@@ -482,17 +495,33 @@ test_to_json(void)
 	const struct thing empty = {0};
 	struct arena *a = arena_new();
 
-	TAP_STRING(json_write(record_to_json(a, fields, &full), NULL),
-		   "{\"id\":\"" ID1 "\",\"otherId\":\"" ID2 "\","
-		   "\"title\":\"a\\\"b\",\"note\":\"\",\"price\":50,"
-		   "\"count\":-9223372036854775808,"
-		   "\"at\":\"2026-01-31T09:00:00.123Z\",\"yes\":true,"
-		   "\"inner\":{\"name\":\"in\",\"size\":3}}");
+	shown(a, &full,
+	      "{\"id\":\"" ID1 "\",\"otherId\":\"" ID2 "\","
+	      "\"title\":\"a\\\"b\",\"note\":\"\",\"price\":50,"
+	      "\"count\":-9223372036854775808,"
+	      "\"at\":\"2026-01-31T09:00:00.123Z\",\"yes\":true,"
+	      "\"inner\":{\"name\":\"in\",\"size\":3}}");
 	/* A zero is a value where the field says so, and absent elsewhere. */
-	TAP_STRING(json_write(record_to_json(a, fields, &empty), NULL),
-		   "{\"id\":null,\"otherId\":null,\"title\":null,"
-		   "\"note\":null,\"price\":0,\"count\":null,\"at\":null,"
-		   "\"yes\":false,\"inner\":{\"name\":null,\"size\":null}}");
+	shown(a, &empty,
+	      "{\"id\":null,\"otherId\":null,\"title\":null,"
+	      "\"note\":null,\"price\":0,\"count\":null,\"at\":null,"
+	      "\"yes\":false,\"inner\":{\"name\":null,\"size\":null}}");
+	arena_free(a);
+}
+
+/* Each character below 128, and some above, is escaped as json-c does. */
+static void
+test_escapes(void)
+{
+	struct arena *a = arena_new();
+	char text[2000], *p = text;
+	struct thing thing = {.title = text, .note = "\xc3\xa4 \xe2\x82\xac"};
+
+	for (int round = 0; round < 10; round++) /* also across growth */
+		for (char c = 1; c < 127; c++)
+			*p++ = c;
+	*p = '\0';
+	shown(a, &thing, json_write(record_to_json(a, fields, &thing), NULL));
 	arena_free(a);
 }
 
@@ -616,6 +645,7 @@ main(int argc, char **argv)
 		{"what is no object", test_no_object},
 		{"queries", test_query},
 		{"as JSON, without what is hidden", test_to_json},
+		{"escapes", test_escapes},
 		{"to BSON and back", test_bson_round_trip},
 		{"what is absent is unset", test_to_bson},
 		{"a document of others", test_from_foreign_bson},
