@@ -155,7 +155,12 @@ answer(struct view *v, const char *html)
 		return NULL;
 	id_hash(hash, html, strlen(html));
 	tag = arena_printf(v->a, "\"%.32s\"", hash);
-	http_set_header(v->rq, "Cache-Control", "no-cache");
+	/* nginx/home.conf has the other end of this, and tells browsers
+	 * no-cache. */
+	http_set_header(v->rq, "Cache-Control", "%s",
+			v->kept ? "max-age=0, s-maxage=1, "
+				  "stale-while-revalidate=4"
+				: "no-cache");
 	http_set_header(v->rq, "Vary", "Cookie");
 	http_set_header(v->rq, "ETag", "W/%s", tag);
 	if (has_tag(v->rq, tag)) {

@@ -146,7 +146,7 @@ shop_home(struct request *rq)
 	struct view *v;
 
 	TRY(view_get(rq, ANYONE, &v));
-	v->cached = true;
+	v->cached = v->kept = true;
 	v->typed = &v->query;
 	filtered = is_filtered(v);
 	list.path = search_path(v);

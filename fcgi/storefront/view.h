@@ -27,6 +27,7 @@ struct view {
 	int status;		 /* of the page, when it is not fail's */
 	const char *path;	 /* of this page, for who comes back to it */
 	bool cached; /* for all the same: may have an ETag, has no csrf */
+	bool kept;   /* and shown again, by the server in front, for a second */
 };
 
 extern const char *view_dir; /* a setting: where templates/ and static/ are */
