@@ -391,6 +391,7 @@ const struct fail *
 order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	  struct order *ret)
 {
+	struct standing buyer;
 	struct stuff_copy copy;
 	const struct fail *fail;
 	bool again;
@@ -439,10 +440,13 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	 * found no order to end: so look again. */
 	if (GUARD_OFF("look-again"))
 		return NULL;
-	TRY(store_change(cx, &order_kind, ret->head.id, end_of_barred, NULL,
-			 ret));
-	if (is(ret, ORDER_CANCELLED))
-		return fail_forbidden(cx->arena, HTTP_BANNED);
+	TRY(standing_get(cx, user->id, &buyer));
+	if (standing_bad(&buyer)) {
+		TRY(store_change(cx, &order_kind, ret->head.id, end_of_barred,
+				 NULL, ret));
+		if (is(ret, ORDER_CANCELLED))
+			return fail_forbidden(cx->arena, HTTP_BANNED);
+	}
 	TRY(store_get(cx, &stuff_copy_kind, stuff_id, &copy));
 	if (!removed(&copy))
 		return NULL;
