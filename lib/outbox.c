@@ -21,6 +21,7 @@
 struct item {
 	const struct kind *kind;
 	char id[ID_SIZE];
+	struct unsent *event; /* the one in its outbox; NULL: look */
 };
 
 struct outbox {
@@ -35,11 +36,68 @@ struct outbox {
 	int64_t stop_by; /* on the monotonic clock: nothing is sent after */
 };
 
+/* A copy that is freed in one piece. */
+static struct unsent *
+copy_of(const struct unsent *event)
+{
+	const struct message_span *span = &event->span;
+	const char *texts[] = {event->id, event->body,
+			       span->traceparent ? span->traceparent : "",
+			       span->parent};
+	enum { TEXTS = sizeof(texts) / sizeof(texts[0]) };
+	size_t size = sizeof(*event);
+	struct unsent *copy;
+	char *p;
+
+	for (int i = 0; i < TEXTS; i++)
+		size += strlen(texts[i]) + 1;
+	copy = malloc(size);
+	if (copy == NULL)
+		_exit(EX_OSERR); /* as arena.c */
+	p = (char *)(copy + 1);
+	for (int i = 0; i < TEXTS; i++) {
+		size_t len = strlen(texts[i]) + 1;
+
+		texts[i] = memcpy(p, texts[i], len);
+		p += len;
+	}
+	*copy = (struct unsent){
+		texts[0], event->channel, texts[1], {texts[2], texts[3]}};
+	return copy;
+}
+
 /* The events of one record, on their way. */
 struct sending {
 	struct unsent *unsent;
 	size_t first, count; /* of the batch's messages */
 };
+
+/* Takes what the bus has stored out of the outboxes: those of each kind at
+ * once. */
+static bool
+note_sent(struct context *cx, const struct item *items, const struct sending *s,
+	  const size_t *stored, size_t n)
+{
+	struct sent *sent = arena_alloc(cx->arena, n * sizeof(*sent));
+	bool all = true;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t count = 0, j = 0;
+
+		while (items[j].kind != items[i].kind)
+			j++;
+		if (j < i)
+			continue; /* that kind's are done */
+		for (; j < n; j++)
+			if (items[j].kind == items[i].kind && stored[j] > 0)
+				sent[count++] = (struct sent){
+					items[j].id, s[j].unsent, stored[j]};
+		if (count > 0 &&
+		    store_sent(cx, items[i].kind, sent, count) != NULL)
+			all = false;
+	}
+	return all;
+}
 
 /* Publishes all that the batch's records have.  False when the bus or the
  * database refused some. */
@@ -47,6 +105,7 @@ static bool
 send_batch(struct context *cx, const struct item *items, size_t n)
 {
 	struct sending *s = arena_alloc(cx->arena, n * sizeof(*s));
+	size_t *stored = arena_alloc(cx->arena, n * sizeof(*stored));
 	struct bus_message *messages = arena_alloc(
 		cx->arena, n * STORE_MAX_UNSENT * sizeof(*messages));
 	size_t count = 0;
@@ -55,9 +114,13 @@ send_batch(struct context *cx, const struct item *items, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		s[i].first = count;
-		if (store_unsent(cx, items[i].kind, items[i].id, &s[i].unsent,
-				 &s[i].count) != NULL)
+		if (items[i].event != NULL) {
+			s[i].unsent = items[i].event;
+			s[i].count = 1;
+		} else if (store_unsent(cx, items[i].kind, items[i].id,
+					&s[i].unsent, &s[i].count) != NULL) {
 			all = false;
+		}
 		for (size_t j = 0; j < s[i].count; j++)
 			messages[count++] = (struct bus_message){
 				.channel = s[i].unsent[j].channel,
@@ -67,23 +130,18 @@ send_batch(struct context *cx, const struct item *items, size_t n)
 	bus_publish_all(cx->service->bus, messages, count);
 	FAILPOINT("published");
 	for (size_t i = 0; i < n; i++) {
-		size_t stored = 0;
-
 		/* In order: what is behind one that failed is sent again. */
-		while (stored < s[i].count &&
-		       messages[s[i].first + stored].stored) {
-			const struct unsent *u = &s[i].unsent[stored++];
+		while (stored[i] < s[i].count &&
+		       messages[s[i].first + stored[i]].stored) {
+			const struct unsent *u = &s[i].unsent[stored[i]++];
 
 			span_sent(cx->arena, &u->span, u->channel, u->id,
 				  began);
 		}
-		if (stored < s[i].count)
-			all = false;
-		if (stored > 0 && store_sent(cx, items[i].kind, items[i].id,
-					     s[i].unsent, stored) != NULL)
+		if (stored[i] < s[i].count)
 			all = false;
 	}
-	return all;
+	return note_sent(cx, items, s, stored, n) && all;
 }
 
 static void
@@ -101,7 +159,7 @@ sweep(struct outbox *o, struct context *cx)
 		    store_with_unsent(cx, kind, SWEEP_LIMIT, &ids, &n) != NULL)
 			continue;
 		for (size_t j = 0; j < n; j++)
-			outbox_wake(o, kind, ids[j]);
+			outbox_wake(o, kind, ids[j], NULL);
 	}
 }
 
@@ -165,8 +223,12 @@ run(void *closure)
 		pthread_mutex_unlock(&o->lock);
 		sent = send_batch(&cx, items, n);
 		arena_reset(cx.arena);
-		for (size_t i = 0; !sent && i < n; i++)
-			outbox_wake(o, items[i].kind, items[i].id);
+		for (size_t i = 0; i < n; i++) {
+			free(items[i].event);
+			if (!sent)
+				outbox_wake(o, items[i].kind, items[i].id,
+					    NULL);
+		}
 		pthread_mutex_lock(&o->lock);
 		if (!sent && !o->stopping)
 			wait_until(o, clock_monotonic() + REFUSED_WAIT);
@@ -196,7 +258,8 @@ outbox_open(const struct service *service)
 }
 
 void
-outbox_wake(struct outbox *o, const struct kind *kind, const char *id)
+outbox_wake(struct outbox *o, const struct kind *kind, const char *id,
+	    const struct unsent *event)
 {
 	bool there = false;
 
@@ -206,15 +269,20 @@ outbox_wake(struct outbox *o, const struct kind *kind, const char *id)
 		struct item *last =
 			&o->queue[(o->first + o->count - 1) % QUEUE];
 
-		there = last->kind == kind && strcmp(last->id, id) == 0;
+		there = last->kind == kind && strcmp(last->id, id) == 0 &&
+			last->event == NULL;
 	}
 	if (o->count == QUEUE) {
 		o->missed = true;
 	} else if (!there) {
-		struct item *item = &o->queue[(o->first + o->count++) % QUEUE];
+		struct item *item = &o->queue[(o->first + o->count) % QUEUE];
 
 		item->kind = kind;
 		memcpy(item->id, id, ID_SIZE);
+		/* What can't leave soon takes no memory. */
+		item->event = event != NULL && o->count < BATCH ? copy_of(event)
+								: NULL;
+		o->count++;
 	}
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
@@ -231,6 +299,10 @@ outbox_close(struct outbox *o)
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 	pthread_join(o->thread, NULL);
+	for (; o->count > 0; o->count--) {
+		free(o->queue[o->first].event);
+		o->first = (o->first + 1) % QUEUE;
+	}
 	pthread_cond_destroy(&o->changed);
 	pthread_mutex_destroy(&o->lock);
 	free(o);

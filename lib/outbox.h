@@ -6,6 +6,7 @@
 struct kind;
 struct outbox;
 struct service;
+struct unsent;
 
 /*
  * A thread publishes the events of each record that outbox_wake() names, in
@@ -15,8 +16,11 @@ struct service;
  */
 struct outbox *outbox_open(const struct service *service);
 
-/* Never waits.  A full queue is no loss: the next look finds the record. */
-void outbox_wake(struct outbox *o, const struct kind *kind, const char *id);
+/* Never waits.  A full queue is no loss: the next look finds the record.  An
+ * event that is saved, and the only one in the record's outbox, may be handed
+ * over to spare that look; else NULL. */
+void outbox_wake(struct outbox *o, const struct kind *kind, const char *id,
+		 const struct unsent *event);
 
 /* Sends what is queued, if the bus is there, for 2 s at most: the rest is found
  * at the next start.  NULL is accepted. */

@@ -568,10 +568,10 @@ publish_without_outbox(struct context *cx, const struct unsent *event)
 			 strlen(event->body));
 }
 
-/* After a write, known to have happened or not. */
+/* After a write, known to have happened (ok) or not. */
 static void
 written(struct context *cx, const struct kind *kind, const void *rec,
-	const struct unsent *event)
+	const struct unsent *event, bool ok)
 {
 	const struct head *head = rec;
 
@@ -580,7 +580,9 @@ written(struct context *cx, const struct kind *kind, const void *rec,
 		return;
 	if (GUARD_OFF("outbox"))
 		publish_without_outbox(cx, event);
-	outbox_wake(cx->service->outbox, kind, head->id);
+	ok = ok && head->unsent == 1 && !GUARD_OFF("outbox") &&
+	     !GUARD_OFF("save-first");
+	outbox_wake(cx->service->outbox, kind, head->id, ok ? event : NULL);
 }
 
 const struct fail *
@@ -615,7 +617,7 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 		head->rev = 0;
 		return STORE_DUPLICATE;
 	}
-	written(cx, kind, rec, published ? &event : NULL);
+	written(cx, kind, rec, published ? &event : NULL, ok);
 	return ok ? NULL : store_failed(cx, &error);
 }
 
@@ -688,7 +690,7 @@ save(struct context *cx, const struct kind *kind, void *rec, bool *ret_saved)
 	if (!ok && error.code == MONGOC_ERROR_DUPLICATE_KEY)
 		return STORE_DUPLICATE;
 	if (*ret_saved || !ok)
-		written(cx, kind, rec, published ? &event : NULL);
+		written(cx, kind, rec, published ? &event : NULL, ok);
 	return ok ? NULL : store_failed(cx, &error);
 }
 
@@ -961,30 +963,56 @@ store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
 	return NULL;
 }
 
-const struct fail *
-store_sent(struct context *cx, const struct kind *kind, const char *id,
-	   const struct unsent *unsent, size_t count)
+static bson_t *
+pull_update(struct context *cx, const struct sent *sent)
 {
 	bson_t *update = new_bson(cx), pull, outbox, which, in;
-	mongoc_collection_t *c;
-	bson_error_t error;
 	char number[24];
 
-	TRY(store_collection(cx, kind->collection, &c));
 	BSON_APPEND_DOCUMENT_BEGIN(update, "$pull", &pull);
 	BSON_APPEND_DOCUMENT_BEGIN(&pull, "outbox", &outbox);
 	BSON_APPEND_DOCUMENT_BEGIN(&outbox, "id", &which);
 	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < sent->count; i++) {
 		snprintf(number, sizeof(number), "%zu", i);
-		BSON_APPEND_UTF8(&in, number, unsent[i].id);
+		BSON_APPEND_UTF8(&in, number, sent->unsent[i].id);
 	}
 	bson_append_array_end(&which, &in);
 	bson_append_document_end(&outbox, &which);
 	bson_append_document_end(&pull, &outbox);
 	bson_append_document_end(update, &pull);
-	if (!mongoc_collection_update_one(c, by_id(cx, id), update, NULL, NULL,
-					  &error))
+	return update;
+}
+
+static void
+destroy_bulk(void *b)
+{
+	mongoc_bulk_operation_destroy(b);
+}
+
+const struct fail *
+store_sent(struct context *cx, const struct kind *kind, const struct sent *sent,
+	   size_t count)
+{
+	mongoc_bulk_operation_t *bulk;
+	mongoc_collection_t *c;
+	bson_error_t error;
+	bson_t reply;
+	bool ok = true;
+
+	TRY(store_collection(cx, kind->collection, &c));
+	bulk = arena_defer(
+		cx->arena, destroy_bulk,
+		mongoc_collection_create_bulk_operation_with_opts(c, NULL));
+	for (size_t i = 0; ok && i < count; i++)
+		ok = mongoc_bulk_operation_update_one_with_opts(
+			bulk, by_id(cx, sent[i].id), pull_update(cx, &sent[i]),
+			NULL, &error);
+	if (!ok || mongoc_bulk_operation_execute(bulk, &reply, &error) == 0) {
+		if (ok)
+			bson_destroy(&reply);
 		return store_failed(cx, &error);
+	}
+	bson_destroy(&reply);
 	return NULL;
 }

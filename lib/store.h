@@ -194,9 +194,14 @@ struct waiting_events {
 const struct fail *store_waiting(struct context *cx, const struct kind *kind,
 				 struct waiting_events *ret);
 
-/* Takes the first count of these out of the outbox: they are sent. */
+/* Takes these out of the outboxes of records of one kind: of each, the first
+ * count of what was unsent. */
+struct sent {
+	const char *id;
+	const struct unsent *unsent;
+	size_t count;
+};
 const struct fail *store_sent(struct context *cx, const struct kind *kind,
-			      const char *id, const struct unsent *unsent,
-			      size_t count);
+			      const struct sent *sent, size_t count);
 
 #endif
