@@ -29,8 +29,10 @@ struct log_member {
 
 /*
  * Writes {"time","level","service","request","trace",msg,…members} as one line
- * with one write(2).  Every text is JSON-encoded, so that no value can break a
- * line or forge another.  Never log bodies, tokens, keys or card data.
+ * on standard error, alone or with those of other threads that came meanwhile,
+ * in the order of its thread's.  Every text is JSON-encoded, so that no value
+ * can break a line or forge another.  Never log bodies, tokens, keys or card
+ * data.
  */
 void log_write(enum log_level level, const char *msg,
 	       const struct log_member *members, int count);

@@ -37,10 +37,10 @@ struct seen {
 /* By a hash that nobody can aim with.  What counts is the whole token, and it
  * is compared in constant time. */
 static struct {
-	pthread_mutex_t lock; /* guards at */
+	pthread_rwlock_t lock; /* guards at */
 	unsigned char key[crypto_shorthash_KEYBYTES];
 	struct seen *at[SEEN];
-} seen = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} seen = {.lock = PTHREAD_RWLOCK_INITIALIZER};
 
 void
 token_init(const char *current, const char *previous)
@@ -195,7 +195,7 @@ recall(struct arena *a, const char *token, size_t len, struct claims *c)
 	const struct seen *s;
 	bool same;
 
-	pthread_mutex_lock(&seen.lock);
+	pthread_rwlock_rdlock(&seen.lock);
 	s = *place_of(token, len);
 	same = s != NULL && strlen(s->token) == len &&
 	       sodium_memcmp(s->token, token, len) == 0;
@@ -204,7 +204,7 @@ recall(struct arena *a, const char *token, size_t len, struct claims *c)
 		c->email = arena_strdup(a, c->email);
 		c->role = arena_strdup(a, c->role);
 	}
-	pthread_mutex_unlock(&seen.lock);
+	pthread_rwlock_unlock(&seen.lock);
 	return same;
 }
 
@@ -222,11 +222,11 @@ remember(const char *token, size_t len, const struct claims *c)
 	memcpy(p, token, len + 1);
 	s->claims.email = memcpy(p += len + 1, c->email, email);
 	s->claims.role = memcpy(p += email, c->role, role);
-	pthread_mutex_lock(&seen.lock);
+	pthread_rwlock_wrlock(&seen.lock);
 	place = place_of(token, len);
 	free(*place);
 	*place = s;
-	pthread_mutex_unlock(&seen.lock);
+	pthread_rwlock_unlock(&seen.lock);
 }
 
 bool
