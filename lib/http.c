@@ -103,8 +103,8 @@ http_reply_text(struct request *rq, const char *type, const char *text)
 	return NULL;
 }
 
-static const struct fail *
-reply_written(struct request *rq, int status, struct json_out *out)
+const struct fail *
+http_reply_written(struct request *rq, int status, struct json_out *out)
 {
 	json_add(out, "", 1);
 	http_reply_text(rq, JSON_TYPE, out->bytes);
@@ -122,7 +122,7 @@ http_reply_record(struct request *rq, int status, const struct field *fields,
 
 	http_set_header(rq, "ETag", "\"%lld\"", (long long)head->version);
 	record_print(&out, fields, rec);
-	return reply_written(rq, status, &out);
+	return http_reply_written(rq, status, &out);
 }
 
 void
@@ -214,7 +214,7 @@ http_reply_page(struct request *rq, const struct page *page,
 		http_set_header(rq, "Link", "<%s?%scursor=%s>; rel=\"next\"",
 				rq->path, query_without_cursor(rq), last->id);
 	}
-	return reply_written(rq, 200, &out);
+	return http_reply_written(rq, 200, &out);
 }
 
 const struct fail *

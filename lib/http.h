@@ -140,6 +140,10 @@ const char *http_client(struct request *rq);
 const struct fail *http_reply(struct request *rq, int status,
 			      json_object *json);
 
+/* Likewise JSON that is written already; out's arena is the request's. */
+const struct fail *http_reply_written(struct request *rq, int status,
+				      struct json_out *out);
+
 /* Likewise a text of another type than JSON. */
 const struct fail *http_reply_text(struct request *rq, const char *type,
 				   const char *text);

@@ -268,16 +268,21 @@ refresh(struct request *rq)
 static const struct fail *
 current_user(struct request *rq)
 {
-	json_object *o = json_new_object(rq->cx->arena), *user = NULL;
+	struct json_out out = {rq->cx->arena};
 
+	json_add_name(&out, "currentUser");
 	if (rq->signed_in) {
-		user = json_object_new_object();
-		json_put_text(user, "id", rq->user.id);
-		json_put_text(user, "email", rq->user.email);
-		json_put_text(user, "role", rq->user.role);
+		json_add_name(&out, "id");
+		json_add_text(&out, rq->user.id);
+		json_add_name(&out, "email");
+		json_add_text(&out, rq->user.email);
+		json_add_name(&out, "role");
+		json_add_text(&out, rq->user.role);
+		json_add(&out, "}}", 2);
+	} else {
+		json_add(&out, "null}", 5);
 	}
-	json_put(o, "currentUser", user);
-	return http_reply(rq, 200, o);
+	return http_reply_written(rq, 200, &out);
 }
 
 /* What anyone may know of a seller: the name that they chose to go by. */
