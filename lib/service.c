@@ -484,20 +484,22 @@ service_main(struct service *service)
 	sigset_t signals;
 	int fd, caught;
 
-	start_libraries(service);
-	configure(service);
-	fd = listen_socket(service);
-	workers = calloc((size_t)conf.workers, sizeof(*workers));
-	if (workers == NULL)
-		_exit(EX_OSERR);
-
-	/* Threads inherit this: signals come to sigwait() below alone. */
+	/* Threads inherit this: signals come to sigwait() below alone.  Nor
+	 * does libfcgi get one that comes before: its handler would take it,
+	 * and then accept nothing. */
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+
+	start_libraries(service);
+	configure(service);
+	fd = listen_socket(service);
+	workers = calloc((size_t)conf.workers, sizeof(*workers));
+	if (workers == NULL)
+		_exit(EX_OSERR);
 
 	why = *conf.collector ? otlp_open(service->name, conf.collector) : NULL;
 	if (why != NULL)
