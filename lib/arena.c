@@ -86,8 +86,9 @@ arena_new(void)
 	return a;
 }
 
-void *
-arena_alloc(struct arena *a, size_t size)
+/* Memory that holds what was there before. */
+static void *
+take(struct arena *a, size_t size)
 {
 	struct block *b = a->blocks;
 	void *p;
@@ -103,7 +104,13 @@ arena_alloc(struct arena *a, size_t size)
 	p = b->bytes + b->used;
 	b->used += need;
 	UNPOISON(p, size);
-	return memset(p, 0, size);
+	return p;
+}
+
+void *
+arena_alloc(struct arena *a, size_t size)
+{
+	return memset(take(a, size), 0, size);
 }
 
 void *
@@ -151,8 +158,9 @@ arena_free(struct arena *a)
 char *
 arena_strndup(struct arena *a, const char *s, size_t len)
 {
-	char *copy = arena_alloc(a, len + 1);
+	char *copy = take(a, len + 1);
 
+	copy[len] = '\0';
 	return memcpy(copy, s, len);
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define DIGITS "0123456789"
-#define OUT_SIZE 512 /* of a struct json_out, to begin with */
+#define OUT_SIZE 1024 /* of a struct json_out, to begin with */
 
 static void
 put(void *o)
@@ -268,6 +268,28 @@ json_add(struct json_out *out, const char *bytes, size_t len)
 	out->len += len;
 }
 
+/* How many bytes of these stand for themselves, eight at a time. */
+static size_t
+plain(const char *s, size_t len)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	size_t n = 0;
+
+	for (uint64_t w; n + sizeof(w) <= len; n += sizeof(w)) {
+		memcpy(&w, s + n, sizeof(w));
+		/* One is below ' ', or '"', or '\\', and none of these is
+		 * above 127. */
+		if (((w - ones * ' ') | ((w ^ ones * '"') - ones) |
+		     ((w ^ ones * '\\') - ones)) &
+		    ~w & ones * 128)
+			break;
+	}
+	while (n < len && (unsigned char)s[n] >= ' ' && s[n] != '"' &&
+	       s[n] != '\\')
+		n++;
+	return n;
+}
+
 /* As json-c escapes it. */
 void
 json_add_text(struct json_out *out, const char *utf8)
@@ -275,24 +297,26 @@ json_add_text(struct json_out *out, const char *utf8)
 	static const char hex[] = "0123456789abcdef";
 	static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
 
+	size_t len = strlen(utf8);
+
 	json_add(out, "\"", 1);
 	for (;;) {
-		const unsigned char *p = (const unsigned char *)utf8;
+		size_t n = plain(utf8, len);
+		unsigned char c = (unsigned char)utf8[n];
 		char escape[] = "\\u00xx";
 		const char *known;
 
-		while (*p >= ' ' && *p != '"' && *p != '\\')
-			p++;
-		json_add(out, utf8, (size_t)((const char *)p - utf8));
-		if (*p == '\0')
+		json_add(out, utf8, n);
+		if (n == len)
 			break;
-		known = strchr(from, *p);
-		escape[4] = hex[*p >> 4];
-		escape[5] = hex[*p & 15];
+		known = strchr(from, c);
+		escape[4] = hex[c >> 4];
+		escape[5] = hex[c & 15];
 		if (known != NULL)
 			escape[1] = to[known - from];
 		json_add(out, escape, known ? 2 : 6);
-		utf8 = (const char *)p + 1;
+		utf8 += n + 1;
+		len -= n + 1;
 	}
 	json_add(out, "\"", 1);
 }

@@ -437,7 +437,7 @@ field_of(const struct field *fields, const struct field *next, const char *key)
 
 static void
 read_document(struct arena *a, const struct field *fields, bson_iter_t *i,
-	      void *rec)
+	      void *rec, void (*other)(const bson_iter_t *at, void *rec))
 {
 	const struct field *f, *next = fields;
 	bson_iter_t inner;
@@ -447,8 +447,11 @@ read_document(struct arena *a, const struct field *fields, bson_iter_t *i,
 
 	while (bson_iter_next(i)) {
 		f = field_of(fields, next, bson_iter_key(i));
-		if (f == NULL)
+		if (f == NULL) {
+			if (other != NULL)
+				other(i, rec);
 			continue;
+		}
 		next = f + 1;
 		m = member(f, rec);
 		switch (f->type) {
@@ -476,7 +479,7 @@ read_document(struct arena *a, const struct field *fields, bson_iter_t *i,
 		case FIELD_RECORD:
 			if (BSON_ITER_HOLDS_DOCUMENT(i) &&
 			    bson_iter_recurse(i, &inner))
-				read_document(a, f->fields, &inner, m);
+				read_document(a, f->fields, &inner, m, NULL);
 			break;
 		}
 	}
@@ -484,10 +487,10 @@ read_document(struct arena *a, const struct field *fields, bson_iter_t *i,
 
 void
 record_from_bson(struct arena *a, const struct field *fields, const bson_t *doc,
-		 void *rec)
+		 void *rec, void (*other)(const bson_iter_t *at, void *rec))
 {
 	bson_iter_t i;
 
 	if (bson_iter_init(&i, doc))
-		read_document(a, fields, &i, rec);
+		read_document(a, fields, &i, rec, other);
 }

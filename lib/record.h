@@ -99,8 +99,10 @@ void record_to_bson(const struct field *fields, const void *rec, bson_t *set,
 		    bson_t *unset);
 
 /* Fills rec, a zeroed struct, from a document; members of another type than
- * the field's count as absent. */
+ * the field's count as absent.  What no field names goes to other(), if that is
+ * not NULL. */
 void record_from_bson(struct arena *a, const struct field *fields,
-		      const bson_t *doc, void *rec);
+		      const bson_t *doc, void *rec,
+		      void (*other)(const bson_iter_t *at, void *rec));
 
 #endif

@@ -371,38 +371,53 @@ int_at(const bson_t *doc, const char *name)
 	return bson_iter_init_find(&i, doc, name) ? bson_iter_as_int64(&i) : 0;
 }
 
-/* How many elements the outbox has. */
+/* How many elements an outbox has. */
 static int64_t
-count_unsent(const bson_t *doc)
+count_elements(const bson_iter_t *outbox)
 {
-	bson_iter_t i, element;
+	bson_iter_t element;
 	int64_t n = 0;
 
-	if (bson_iter_init_find(&i, doc, "outbox") &&
-	    bson_iter_recurse(&i, &element))
+	if (bson_iter_recurse(outbox, &element))
 		while (bson_iter_next(&element))
 			n++;
 	return n;
 }
 
-static void
-load(struct context *cx, const struct kind *kind, const bson_t *doc, void *rec)
+static int64_t
+count_unsent(const bson_t *doc)
 {
-	struct head *head = rec;
 	bson_iter_t i;
-	const char *text;
+
+	return bson_iter_init_find(&i, doc, "outbox") ? count_elements(&i) : 0;
+}
+
+/* What a document has besides the fields of its record. */
+static void
+load_head(const bson_iter_t *at, void *rec)
+{
+	const char *key = bson_iter_key(at), *text;
+	struct head *head = rec;
 	uint32_t len;
 
-	memset(rec, 0, kind->size);
-	record_from_bson(cx->arena, kind->fields, doc, rec);
-	head->rev = int_at(doc, "rev");
-	head->unsent = count_unsent(doc);
-	if (kind->traced && bson_iter_init_find(&i, doc, "trace") &&
-	    BSON_ITER_HOLDS_UTF8(&i)) {
-		text = bson_iter_utf8(&i, &len);
+	if (strcmp(key, "rev") == 0) {
+		head->rev = bson_iter_as_int64(at);
+	} else if (strcmp(key, "outbox") == 0) {
+		head->unsent = count_elements(at);
+	} else if (strcmp(key, "trace") == 0 && BSON_ITER_HOLDS_UTF8(at)) {
+		text = bson_iter_utf8(at, &len);
 		if (len == TRACE_SIZE - 1 || len == TRACE_CONTEXT_SIZE - 1)
 			memcpy(head->trace, text, len + 1);
 	}
+}
+
+static void
+load(struct context *cx, const struct kind *kind, const bson_t *doc, void *rec)
+{
+	memset(rec, 0, kind->size);
+	record_from_bson(cx->arena, kind->fields, doc, rec, load_head);
+	if (!kind->traced)
+		*((struct head *)rec)->trace = '\0';
 }
 
 const struct fail *

@@ -78,7 +78,7 @@ load_row(struct arena *a, const bson_t *doc, struct row *row)
 	bson_t inner;
 
 	memset(row, 0, sizeof(*row));
-	record_from_bson(a, row_fields, doc, row);
+	record_from_bson(a, row_fields, doc, row, NULL);
 	if (bson_iter_init_find(&i, doc, "_id")) {
 		if (BSON_ITER_HOLDS_OID(&i))
 			bson_oid_to_string(bson_iter_oid(&i), row->id);
@@ -100,7 +100,7 @@ load_row(struct arena *a, const bson_t *doc, struct row *row)
 
 		bson_iter_document(&i, &len, &bytes);
 		if (bson_init_static(&inner, bytes, len))
-			record_from_bson(a, ordered_fields, &inner, &o);
+			record_from_bson(a, ordered_fields, &inner, &o, NULL);
 		memcpy(row->stuff_id, o.id, ID_SIZE);
 		row->title = o.title;
 		row->price = o.price;

@@ -195,7 +195,7 @@ record_works(struct arena *a)
 		return false;
 	bson_init(&doc);
 	record_to_bson(outer_fields, &in, &doc, NULL);
-	record_from_bson(a, outer_fields, &doc, &out);
+	record_from_bson(a, outer_fields, &doc, &out, NULL);
 	bson_destroy(&doc);
 	return is_outer(&out);
 }
