@@ -582,7 +582,7 @@ def relay():
         stack.dev('kill', 'stuff')
         stack.seed('unsent', first, n)
         first += n
-        before, begin, had = stored('stuff:created'), None, 0
+        before, begin, had, end = stored('stuff:created'), None, 0, time.monotonic() + 60
         starting = threading.Thread(target=stack.dev, args=('start', 'stuff'))
         starting.start()
         while had < n:
@@ -590,8 +590,8 @@ def relay():
             had = stored('stuff:created') - before
             if begin is None and had:
                 begin, at_first = time.monotonic(), min(had, n - 1)
-            if begin and time.monotonic() > begin + 60:
-                fail('the relay does not send all')
+            if time.monotonic() > end:
+                fail(f'the relay sent {had} of {n} events in a minute')
         ours.append((n - at_first) / (time.monotonic() - begin))
         starting.join()
         for batch, rates in bare.items():
@@ -617,7 +617,7 @@ def keep_alive():
     """200 clients that ask five times a second each, alone, and with 9,800 others that only keep their connections."""
     stack.fresh()
     alone, among, errors = [], [], 0
-    for _ in range(args.runs if args.quick else 3):
+    for _ in range(1 if args.quick else 3):
         _, failed, _, p99 = many_clients(200, 200, args.seconds, 200)
         errors += failed
         alone.append(p99)
