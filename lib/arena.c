@@ -48,6 +48,7 @@ struct arena {
 	struct deferred *deferred;
 };
 
+/* GCOVR_EXCL_START: the process ends, and its counters with it: test-memory */
 _Noreturn static void
 out_of_memory(void)
 {
@@ -58,6 +59,7 @@ out_of_memory(void)
 	(void)n;
 	_exit(EX_OSERR);
 }
+/* GCOVR_EXCL_STOP */
 
 static struct block *
 block_new(size_t size, struct block *next)
@@ -180,8 +182,10 @@ arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 	va_copy(again, ap);
 	len = vsnprintf(small, sizeof(small), fmt, again);
 	va_end(again);
+	/* GCOVR_EXCL_START: as it says */
 	if (len < 0) /* only a bad multibyte conversion; we use none */
 		return arena_strdup(a, "");
+	/* GCOVR_EXCL_STOP */
 	if ((size_t)len < sizeof(small))
 		return arena_strndup(a, small, (size_t)len);
 	s = arena_alloc(a, (size_t)len + 1);

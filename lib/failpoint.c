@@ -52,10 +52,13 @@ failpoint_reach(const char *name)
 		LOG(LOG_INFO, "failpoint", LOG_TEXT("name", name));
 		clock_sleep(strtol(e + 7, NULL, 10));
 	} else if (strncmp(e, "=abort", 6) == 0) {
+		/* GCOVR_EXCL_START: the process ends: all of
+		 * t/90-race/test-kills.c */
 		if (e[6] == '*')
 			at = (int)strtol(e + 7, NULL, 10);
 		if (atomic_fetch_add(&reached, 1) + 1 >= at)
 			_Exit(134); /* as a kill: no handler, no flush */
+				    /* GCOVR_EXCL_STOP */
 	}
 }
 

@@ -229,9 +229,11 @@ run_worker(void *arg)
 				request = new_request(w->socket);
 			}
 		} else if (!stopping) {
+			/* GCOVR_EXCL_START: descriptors have run out */
 			LOG(LOG_WARN, "accept failed",
 			    LOG_TEXT("cause", strerror(-rc)));
 			clock_sleep(ACCEPT_WAIT);
+			/* GCOVR_EXCL_STOP */
 		}
 	}
 	FCGX_Free(request, 1);
@@ -280,14 +282,18 @@ join_standing(struct service *service)
 
 	n = count_pointers((const void *const *)service->kinds);
 	if (n + 2 > sizeof(kinds) / sizeof(kinds[0]))
+		/* GCOVR_EXCL_START: a table is too small for its code */
 		refuse(service, "it has too many kinds of records");
+	/* GCOVR_EXCL_STOP */
 	memcpy(kinds, service->kinds, n * sizeof(kinds[0]));
 	kinds[n] = &standing_kind;
 	service->kinds = kinds;
 
 	n = count_pointers((const void *const *)service->tasks);
 	if (n + 2 > sizeof(tasks) / sizeof(tasks[0]))
+		/* GCOVR_EXCL_START: a table is too small for its code */
 		refuse(service, "it has too many tasks");
+	/* GCOVR_EXCL_STOP */
 	if (n > 0)
 		memcpy(tasks, service->tasks, n * sizeof(tasks[0]));
 	tasks[n] = &standing_task;
@@ -298,7 +304,10 @@ join_standing(struct service *service)
 		hears[n] = standing_hears[n];
 	while (service->hears && service->hears[own].event != EVENT_NONE) {
 		if (n + 2 > sizeof(hears) / sizeof(hears[0]))
+			/* GCOVR_EXCL_START: a table is too small for its code
+			 */
 			refuse(service, "it hears too much");
+		/* GCOVR_EXCL_STOP */
 		hears[n++] = service->hears[own++];
 	}
 	service->hears = hears;
@@ -445,7 +454,9 @@ start_libraries(const struct service *service)
 {
 	harden();
 	if (sodium_init() < 0 || FCGX_Init() != 0)
+		/* GCOVR_EXCL_START: the system lacks all that is random */
 		refuse(service, "libsodium or libfcgi can't start");
+	/* GCOVR_EXCL_STOP */
 	mongoc_init();
 }
 

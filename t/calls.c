@@ -9,6 +9,7 @@
 #include <jwt.h>
 #include <mongoc/mongoc.h>
 #include <nats/nats.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 static atomic_long counted, fails_at;
 static enum calls_how fails_how;
 static _Atomic(const char *) failed;
-static atomic_bool everywhere;
+static atomic_bool everywhere, fatal;
 static _Thread_local bool here, ours; /* ours: from the first time on */
 
 static void
@@ -48,10 +49,17 @@ calls_begin_everywhere(long at, enum calls_how how)
 	everywhere = true;
 }
 
+void
+calls_begin_fatal(long at)
+{
+	calls_begin(at, CALL_REFUSED);
+	fatal = true;
+}
+
 long
 calls_end(void)
 {
-	here = everywhere = false;
+	here = everywhere = fatal = false;
 	return counted;
 }
 
@@ -65,12 +73,13 @@ calls_failed(void)
 #define CUT (1U << CALL_CUT)
 #define LOST (1U << CALL_LOST)
 #define REFUSED (1U << CALL_REFUSED)
+#define FATAL (REFUSED | 1U << 31)
 
 /* Is this the one?  Those that can't fail so don't. */
 static bool
 fails(const char *name, unsigned ways)
 {
-	if (!here && !everywhere)
+	if ((!here && !everywhere) || fatal != (ways == FATAL))
 		return false;
 	if (++counted != fails_at || !(ways & 1U << fails_how))
 		return false;
@@ -289,6 +298,42 @@ WRAPPED(CURLMsg *, curl_multi_info_read, CURLM *multi, int *left)
 	if (m != NULL && fails("curl_multi_info_read", LOST))
 		m->data.result = CURLE_RECV_ERROR;
 	return m;
+}
+
+/* --- what a process can't do without --- */
+
+WRAPPED(CURL *, curl_easy_init, void)
+{
+	return fails("curl_easy_init", FATAL) ? NULL : __real_curl_easy_init();
+}
+
+WRAPPED(CURLM *, curl_multi_init, void)
+{
+	return fails("curl_multi_init", FATAL) ? NULL
+					       : __real_curl_multi_init();
+}
+
+WRAPPED(struct curl_slist *, curl_slist_append, struct curl_slist *list,
+	const char *text)
+{
+	return fails("curl_slist_append", FATAL)
+		       ? NULL
+		       : __real_curl_slist_append(list, text);
+}
+
+WRAPPED(char *, curl_easy_escape, CURL *curl, const char *text, int len)
+{
+	return fails("curl_easy_escape", FATAL)
+		       ? NULL
+		       : __real_curl_easy_escape(curl, text, len);
+}
+
+WRAPPED(int, pthread_create, pthread_t *t, const pthread_attr_t *attr,
+	void *(*run)(void *), void *arg)
+{
+	return fails("pthread_create", FATAL)
+		       ? EAGAIN
+		       : __real_pthread_create(t, attr, run, arg);
 }
 
 /* --- hiredis --- */

@@ -34,6 +34,10 @@ const char *calls_failed(void);
 /* Likewise in all threads. */
 void calls_begin_everywhere(long at, enum calls_how how);
 
+/* Likewise calls without whose success a process has no use and ends with 71,
+ * of which nothing is counted otherwise. */
+void calls_begin_fatal(long at);
+
 /* The clock goes on by so many ms. */
 void calls_later(long ms);
 

@@ -18,7 +18,7 @@ packages_to_run=(
     'python3-venv|python3-full'
 )
 packages_for_java=('openjdk-17-jdk-headless|openjdk-17-jdk|openjdk-21-jdk-headless|openjdk-21-jdk')
-packages_to_check=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck groff-base iproute2 prometheus shellcheck spin)
+packages_to_check=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck gcovr groff-base iproute2 prometheus shellcheck spin)
 
 # install_packages NAME...: one apt-get for all that is missing, nothing when nothing is.
 install_packages() {
