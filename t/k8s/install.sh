@@ -103,14 +103,18 @@ install_pause() {
 
 # A Debian base image from this machine's own mirror, under the name that Dockerfile wants.
 install_base() {
-    local root=$tools/k8s.tmp/root mirror
+    local root=$tools/k8s.tmp/root mirror file
+    # A machine has one kind of these files, or both.
     mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\(http[^ ]*\) .*/\2/p' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list \
-        2>/dev/null | head -n 1)
+        2>/dev/null) || [[ $mirror ]]
+    mirror=${mirror%%$'\n'*}
     rm -rf --one-file-system "$root"
     debootstrap --variant=minbase bookworm "$root" "$mirror"
     # What containers need to reach the same mirror as this machine.
     rm -f "$root/etc/apt/sources.list"
-    cp /etc/apt/sources.list.d/*.sources "$root/etc/apt/sources.list.d/"
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources; do
+        [[ ! -e $file ]] || cp "$file" "$root$file"
+    done
     cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/"
     mkdir -p "$root/usr/local/share/ca-certificates"
     ! compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null ||
