@@ -78,8 +78,8 @@ dry_run() {
     # And what skaffold makes of them, by each of its profiles.
     cd "$src"
     for profile in '' gateway production; do
-        skaffold render --verbosity=warning --digest-source=none ${profile:+--profile "$profile"} |
-            kubectl apply --dry-run=server --validate=strict -f -
+        skaffold render --verbosity=warning --digest-source=none ${profile:+--profile "$profile"} --output "$lab/rendered.yaml"
+        kubectl apply --dry-run=server --validate=strict -f "$lab/rendered.yaml"
     done
     # It can fail.
     if kubectl kustomize "$src/k8s/overlays/local" | sed 's/maxUnavailable: 0/maxUnavailible: 0/' |
