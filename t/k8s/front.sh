@@ -14,12 +14,12 @@ address() { kubectl get service "$1" -o jsonpath='{.spec.clusterIP}'; }
 
 # settled NAME...: rolled out, and of the pods before nothing is left that the ingress could still ask.
 settled() {
-    local name newest
+    local name current
     for name; do
         kubectl rollout status "deployment/$name" --timeout=360s >/dev/null
-        newest=$(kubectl get replicaset -l "app=$name" --sort-by=.metadata.creationTimestamp \
-            -o jsonpath='{.items[-1:].metadata.labels.pod-template-hash}')
-        kubectl wait --for=delete pod -l "app=$name,pod-template-hash!=$newest" --timeout=240s >/dev/null 2>&1 || true
+        # Not the newest one: a setting that is taken back brings back the one before.
+        current=$(kubectl get replicaset -l "app=$name" -o jsonpath='{.items[?(@.spec.replicas>0)].metadata.labels.pod-template-hash}')
+        kubectl wait --for=delete pod -l "app=$name,pod-template-hash!=$current" --timeout=240s >/dev/null 2>&1 || true
     done
 }
 
