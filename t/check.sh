@@ -41,7 +41,7 @@ check() {
     say "Setting up"
     unset "${ours_alone[@]}"
     install_missing nats java localstripe mock browser schemathesis collector check
-    install_k8s conform
+    install_k8s conform api
     umask 022
     home=$state/check
     # What the last check did not stop, because it was interrupted.
@@ -346,16 +346,58 @@ render() { "$tools/bin/kustomize" build "$home/src/k8s/overlays/$1"; }
 
 conforms() { "$tools/bin/kubeconform" -strict -summary -schema-location "$tools/k8s/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$@"; }
 
+# api_server: etcd and the API server, until the step ends; kubectl asks it.
+api_server() {
+    local folder=$home/api-server etcd peers port end=$((SECONDS + 120))
+    mkdir "$folder"
+    read -r etcd peers port < <("$python" -c '
+import socket
+sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+print(*(s.getsockname()[1] for s in sockets))')
+    openssl genrsa -out "$folder/accounts.key" 2048 2>"$folder/openssl.log"
+    echo 'token,admin,admin,system:masters' >"$folder/tokens"
+    etcd --data-dir "$folder/etcd" --listen-client-urls "http://127.0.0.1:$etcd" --advertise-client-urls "http://127.0.0.1:$etcd" \
+        --listen-peer-urls "http://127.0.0.1:$peers" >"$folder/etcd.log" 2>&1 &
+    # shellcheck disable=SC2064 # the processes as they are now
+    trap "kill $!" EXIT
+    # It wants to tell others of an address that is not loopback; there are none.
+    "$tools/k8s/api/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd" --bind-address 127.0.0.1 --secure-port "$port" \
+        --advertise-address 192.0.2.1 --endpoint-reconciler-type none --service-cluster-ip-range 10.96.0.0/16 --cert-dir "$folder" \
+        --service-account-issuer https://kubernetes.default.svc --service-account-key-file "$folder/accounts.key" \
+        --service-account-signing-key-file "$folder/accounts.key" --token-auth-file "$folder/tokens" \
+        --authorization-mode RBAC >"$folder/kube-apiserver.log" 2>&1 &
+    # shellcheck disable=SC2064
+    trap "kill $! $(jobs -p | xargs); wait" EXIT
+    kubectl=("$tools/k8s/api/kubectl" --kubeconfig /dev/null --cache-dir "$folder/cache" --server "https://127.0.0.1:$port"
+        --certificate-authority "$folder/apiserver.crt" --tls-server-name kubernetes --token token)
+    until "${kubectl[@]}" get namespace default; do
+        ((SECONDS < end)) || { tail "$folder"/*.log && return 1; }
+        sleep 0.2
+    done >"$folder/wait.log" 2>&1
+}
+
+accepts() { "${kubectl[@]}" apply --dry-run=server --validate=strict -f "$1"; }
+
 check_manifests() {
     local overlay
+    local -a kubectl
     for overlay in local local-gateway production; do
         render "$overlay" >"$overlay.yaml"
         conforms "$overlay.yaml"
     done
     # It can fail: a word that the API does not know.
-    if sed 's/maxUnavailable: 0/maxUnavailible: 0/' local.yaml | conforms -; then
-        return 1
-    fi
+    sed 's/maxUnavailable: 0/maxUnavailible: 0/' local.yaml >wrong.yaml
+    if conforms wrong.yaml; then return 1; fi
+
+    api_server
+    for overlay in local local-gateway production; do
+        accepts "$overlay.yaml"
+    done
+    if accepts wrong.yaml; then return 1; fi
+    # What no schema sees, and it does.
+    sed 's/cpu: 50m/cpu: 50/' local.yaml >wrong.yaml # more than the limit
+    conforms wrong.yaml
+    if accepts wrong.yaml; then return 1; fi
 }
 
 # Every setting and every verb is in a manual page.

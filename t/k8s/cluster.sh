@@ -83,12 +83,12 @@ control_plane() {
         --kubelet-client-key "$pki/apiclient.key" --kubelet-preferred-address-types InternalIP \
         --service-account-issuer https://kubernetes.default.svc.cluster.local --service-account-key-file "$pki/sa.pub" \
         --service-account-signing-key-file "$pki/sa.key"
-    wait_for 120 'the API server' kubectl get --raw /readyz
+    wait_for 240 'the API server' kubectl get --raw /readyz
     start kube-controller-manager kube-controller-manager --kubeconfig "$lab/controller-manager.kubeconfig" \
         --service-account-private-key-file "$pki/sa.key" --root-ca-file "$pki/ca.crt" --use-service-account-credentials \
         --leader-elect=false --cluster-cidr $pod_cidr --allocate-node-cidrs=false --bind-address 127.0.0.1
     start kube-scheduler kube-scheduler --kubeconfig "$lab/scheduler.kubeconfig" --leader-elect=false --bind-address 127.0.0.1
-    wait_for 60 'the default service account' kubectl get serviceaccount default
+    wait_for 180 'the default service account' kubectl get serviceaccount default
 }
 
 # import NAME.tar: images into the node.
@@ -177,13 +177,13 @@ conntrack: {maxPerCore: 0}
 iptables: {minSyncPeriod: 200ms}
 K
     start containerd containerd -c "$lab/containerd.toml"
-    wait_for 30 containerd "${ctr[@]}" version
+    wait_for 90 containerd "${ctr[@]}" version
     pause_image
     start_kubelet
     start kube-proxy kube-proxy --config "$lab/proxy.yaml"
-    wait_for 60 'the node' kubectl get node node1
+    wait_for 180 'the node' kubectl get node node1
     kubectl patch node node1 -p "{\"spec\":{\"podCIDR\":\"$pod_cidr\"}}" >/dev/null
-    kubectl wait --for=condition=Ready node/node1 --timeout=90s >/dev/null
+    kubectl wait --for=condition=Ready node/node1 --timeout=270s >/dev/null
 }
 
 dns() {
@@ -214,7 +214,7 @@ ingress() {
     cp "$tools/k8s/ingress-nginx/deploy.yaml" "$top/t/k8s/ingress-nginx/kustomization.yaml" "$work/"
     kubectl kustomize "$work" >"$work/all.yaml"
     kubectl apply -f "$work/all.yaml" >/dev/null
-    kubectl -n ingress-nginx rollout status deployment/ingress-nginx-controller --timeout=120s >/dev/null
+    kubectl -n ingress-nginx rollout status deployment/ingress-nginx-controller --timeout=240s >/dev/null
 }
 
 # volume NAME: for the claim of that name.

@@ -14,12 +14,12 @@ address() { kubectl get service "$1" -o jsonpath='{.spec.clusterIP}'; }
 
 # settled NAME...: rolled out, and of the pods before nothing is left that the ingress could still ask.
 settled() {
-    local name newest
+    local name current
     for name; do
-        kubectl rollout status "deployment/$name" --timeout=180s >/dev/null
-        newest=$(kubectl get replicaset -l "app=$name" --sort-by=.metadata.creationTimestamp \
-            -o jsonpath='{.items[-1:].metadata.labels.pod-template-hash}')
-        kubectl wait --for=delete pod -l "app=$name,pod-template-hash!=$newest" --timeout=120s >/dev/null 2>&1 || true
+        kubectl rollout status "deployment/$name" --timeout=360s >/dev/null
+        # Not the newest one: a setting that is taken back brings back the one before.
+        current=$(kubectl get replicaset -l "app=$name" -o jsonpath='{.items[?(@.spec.replicas>0)].metadata.labels.pod-template-hash}')
+        kubectl wait --for=delete pod -l "app=$name,pod-template-hash!=$current" --timeout=240s >/dev/null 2>&1 || true
     done
 }
 
@@ -45,6 +45,19 @@ processes() {
         echo "$pid" >"$lab/front/run/$name.pid"
         ln -sfn "/proc/$pid/root/run/fcgi/service.sock" "$lab/front/run/$name.sock"
     done
+}
+
+# leader: the pod of the bus' leader, where the bus is a cluster.
+leader() {
+    local pod ip
+    while read -r pod ip; do
+        [[ $(curl -sS --max-time 5 "http://$ip:8222/streaming/serverz" | jq -r .role) != Leader ]] || echo "pod/$pod"
+    done < <(kubectl get pods -l app=nats -o jsonpath='{range .items[*]}{.metadata.name} {.status.podIP}{"\n"}{end}')
+}
+
+# kind NAME: of what its pods are made by.
+kind() {
+    if [[ $1 == nats && $(kubectl get statefulset nats --ignore-not-found -o name) ]]; then echo statefulset; else echo deployment; fi
 }
 
 verb=${1:?}
@@ -77,6 +90,7 @@ kill)
     kubelet) kill -KILL "$(<"$lab/run/kubelet.pid")" ;;
     *)
         pod=$(kubectl get pods -l "app=$name" -o name | shuf -n 1)
+        [[ $(kind "$name") == deployment ]] || pod=$(leader)
         kubectl delete --grace-period=0 --force "$pod" >/dev/null 2>&1
         ;;
     esac
@@ -87,9 +101,9 @@ start)
         # shellcheck disable=SC1091
         . "$top/t/k8s/cluster.sh"
         start_kubelet
-        wait_for 60 'the kubelet' curl -fs --max-time 2 http://127.0.0.1:10248/healthz
+        wait_for 180 'the kubelet' curl -fs --max-time 2 http://127.0.0.1:10248/healthz
         ;;
-    *) kubectl rollout status "deployment/$name" --timeout=180s >/dev/null ;;
+    *) kubectl rollout status "$(kind "$name")/$name" --timeout=360s >/dev/null ;;
     esac
     ;;
 *)

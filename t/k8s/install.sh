@@ -12,7 +12,8 @@ packages_for_k8s=(
 )
 
 # build_inside NAME MODULE VERSION SOURCE LDFLAGS [EDIT...]: a program of a module that cannot be had by `go install`: built with that
-# module's own go.mod, so with the versions that its authors chose but for EDITs. SOURCE is a package of it, or a file of ours.
+# module's own go.mod, so with the versions that its authors chose but for EDITs. SOURCE is a package of it, or a folder of ours; tags
+# may be set to build tags.
 build_inside() {
     local name=$1 module=$2 version=$3 source=$4 flags=$5 dir work=$tools/k8s.tmp/build-$1
     rm -rf "$work"
@@ -22,30 +23,47 @@ build_inside() {
     # In the repository, Kubernetes' own libraries are folders beside it; as modules they have its version.
     sed -e '/^replace (/,/^)/d; /^toolchain /d; s/^module .*/module build/' \
         -e "s|^\\(\\tk8s\\.io/[a-z/-]*\\) v0\\.0\\.0\$|\\1 v0${version#v1}|" "$dir/go.mod" >"$work/go.mod"
-    if [[ $source == *.go ]]; then
-        cp "$source" "$work/main.go"
+    if [[ -d $source ]]; then
+        cp "$source"/*.go "$work/"
         source=.
     fi
     (
         cd "$work" || exit
         with_go "$go" mod edit -require="$module@$version" "${@:6}"
-        with_go "$go" build -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$tools/bin/$name" "$source"
+        with_go "$go" build -tags "${tags-}" -gcflags=all=-dwarf=false -ldflags "-s -w $flags" -o "$tools/bin/$name" "$source"
     )
 }
 
-install_kube() {
+# build_kube NAME: of t/k8s/kube.
+build_kube() {
     local package flags='' v=${kubernetes#v1.}
     for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
         flags+=" -X $package.gitVersion=$kubernetes -X $package.gitMajor=1 -X $package.gitMinor=${v%%.*}"
         flags+=" -X $package.gitCommit=module -X $package.gitTreeState=clean -X $package.buildDate=2024-12-10T00:00:00Z"
     done
-    build_inside kube k8s.io/kubernetes "$kubernetes" "$top/t/k8s/kube/main.go" "$flags"
+    build_inside "$1" k8s.io/kubernetes "$kubernetes" "$top/t/k8s/kube" "$flags"
+}
+
+install_kube() {
+    local package
+    build_kube kube
     for package in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl; do
         ln -sf kube "$tools/bin/$package"
     done
 }
 
-install_coredns() { build_inside coredns github.com/coredns/coredns v1.11.3 "$top/t/k8s/coredns/main.go" ''; }
+# The API server and kubectl alone, in half the time of all the rest.
+install_api() {
+    local program
+    tags=api build_kube kube-api
+    mkdir -p "$tools/k8s/api"
+    for program in kube-apiserver kubectl; do
+        ln -sf ../../bin/kube-api "$tools/k8s/api/$program"
+    done
+    mark_installed api <(declare -f build_inside build_kube install_api) "$top/t/k8s/kube/main.go"
+}
+
+install_coredns() { build_inside coredns github.com/coredns/coredns v1.11.3 "$top/t/k8s/coredns" ''; }
 
 install_skaffold() {
     local module=github.com/GoogleContainerTools/skaffold/v2
@@ -82,14 +100,18 @@ install_pause() {
 
 # A Debian base image from this machine's own mirror, under the name that Dockerfile wants.
 install_base() {
-    local root=$tools/k8s.tmp/root mirror
+    local root=$tools/k8s.tmp/root mirror file
+    # A machine has one kind of these files, or both.
     mirror=$(sed -n 's/^URIs: *//p; s/^deb \(\[[^]]*\] \)\?\(http[^ ]*\) .*/\2/p' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list \
-        2>/dev/null | head -n 1)
+        2>/dev/null) || [[ $mirror ]]
+    mirror=${mirror%%$'\n'*}
     rm -rf --one-file-system "$root"
     debootstrap --variant=minbase bookworm "$root" "$mirror"
     # What containers need to reach the same mirror as this machine.
     rm -f "$root/etc/apt/sources.list"
-    cp /etc/apt/sources.list.d/*.sources "$root/etc/apt/sources.list.d/"
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.sources; do
+        [[ ! -e $file ]] || cp "$file" "$root$file"
+    done
     cp /etc/apt/apt.conf.d/* "$root/etc/apt/apt.conf.d/"
     mkdir -p "$root/usr/local/share/ca-certificates"
     ! compgen -G '/usr/local/share/ca-certificates/*.crt' >/dev/null ||
@@ -110,34 +132,42 @@ install_schemas() {
 
 install_with_go() { GOBIN=$tools/bin with_go "$go" install "$1"; }
 
-# install_k8s PART...: what is missing of them (conform: renders and checks manifests; cluster: all the rest).
+# install_k8s PART...: what is missing of them (conform: renders and checks manifests; api: the API server alone, for a dry run; cluster:
+# a whole one).
 install_k8s() {
     local part
-    local -a packages=() conform=() cluster=()
+    local -a packages=() conform=() api=() cluster=()
     exec {turn}>"$tools/lock"
     flock "$turn"
     for part; do
         case $part in
+        api)
+            packages+=(etcd-server)
+            installed api <(declare -f build_inside build_kube install_api) "$top/t/k8s/kube/main.go" || api=(1)
+            ;;
         conform)
             installed conform <(echo "$kustomize $kubeconform $kubernetes") "$top/t/k8s/schemas.py" || conform=(1)
             ;;
         cluster)
             packages+=("${packages_for_k8s[@]}")
-            installed cluster <(declare -f build_inside install_{kube,coredns,skaffold,policies,ingress,pause,base}) \
-                "$top/t/k8s/"{kube,coredns,pause}/main.go || cluster=(1)
+            installed cluster <(declare -f build_inside build_kube install_{kube,coredns,skaffold,policies,ingress,pause,base}) \
+                "$top/t/k8s/"{kube,coredns,pause}/*.go || cluster=(1)
             ;;
         esac
     done
-    if ((${#conform[@]} + ${#cluster[@]})); then
+    if ((${#conform[@]} + ${#api[@]} + ${#cluster[@]})); then
         command -v go >/dev/null || packages+=(golang-go)
     fi
     install_packages "${packages[@]}"
-    if ((${#conform[@]} + ${#cluster[@]})); then
+    if ((${#conform[@]} + ${#api[@]} + ${#cluster[@]})); then
         local go_scratch=$tools/k8s.tmp
         mkdir -p "$go_scratch"
         new_go
         if ((${#conform[@]})); then
             job "building kustomize and kubeconform" install_conform
+        fi
+        if ((${#api[@]})); then
+            job "building Kubernetes' API server (three minutes)" install_api
         fi
         if ((${#cluster[@]})); then
             job "building a cluster: Kubernetes, CoreDNS, skaffold, ingress-nginx, kube-router (ten minutes)" install_cluster
@@ -163,6 +193,6 @@ install_cluster() {
     install_skaffold
     install_ingress
     install_policies
-    mark_installed cluster <(declare -f build_inside install_{kube,coredns,skaffold,policies,ingress,pause,base}) \
-        "$top/t/k8s/"{kube,coredns,pause}/main.go
+    mark_installed cluster <(declare -f build_inside build_kube install_{kube,coredns,skaffold,policies,ingress,pause,base}) \
+        "$top/t/k8s/"{kube,coredns,pause}/*.go
 }

@@ -1,19 +1,52 @@
 /* test-cluster.c: a cluster goes on while its parts come and go; see prove.sh,
  * which starts it where dev is the cluster's (front.sh).
  * SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
 #include "clock.h"
 #include "flow.h"
 
-static const char *const services[] = {"auth", "stuff", "orders", "expiration",
-				       "payments"};
+#define LOOK_PACE 50 /* ms between two pages */
+
+static const char *const services[] = {"auth",	     "stuff",	 "orders",
+				       "expiration", "payments", "storefront"};
 #define SERVICES (sizeof(services) / sizeof(services[0]))
+
+static atomic_bool looked_enough;
+static atomic_int pages, torn_pages;
+
+/* Looks at a page that the storefront makes of what stuff answers. */
+static void *
+look_around(void *unused)
+{
+	(void)unused;
+	while (!looked_enough) {
+		const struct answer *a =
+			fcgi_call("storefront", "GET", "/", NULL, NULL);
+
+		pages++;
+		if (a->status != 200 ||
+		    strstr(a->body, "can&#39;t be shown right now") != NULL)
+			torn_pages++;
+		clock_sleep(LOOK_PACE);
+	}
+	return NULL;
+}
 
 static void
 restart_all(void)
 {
+	pthread_t visitor;
+
+	looked_enough = false;
+	CU_ASSERT_FATAL(pthread_create(&visitor, NULL, look_around, NULL) == 0);
 	some_trade(5);
 	stack_restart("services", NULL);
 	some_trade(5);
+	looked_enough = true;
+	pthread_join(visitor, NULL);
 }
 
 static void
@@ -23,6 +56,9 @@ rolling_restart(void)
 
 	trade_while(restart_all);
 	TAP_INT(asks_dropped() - before, 0);
+	tap_note("%d pages", pages);
+	CU_ASSERT(pages > 0);
+	TAP_INT(torn_pages, 0);
 }
 
 static void
