@@ -346,6 +346,8 @@ reply_fail(struct request *rq, const struct fail *fail)
 	rq->writer = NULL;
 	if (service->show_fail != NULL && service->show_fail(rq, fail))
 		return;
+	if (fail->status == 401) /* RFC 9110, 11.6.1 */
+		http_set_header(rq, "WWW-Authenticate", "Bearer");
 	o = json_new_object(a);
 	list = json_object_new_array();
 	for (const struct reason *r = fail->reasons; r != NULL; r = r->next) {

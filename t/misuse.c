@@ -64,6 +64,9 @@ expect(const struct answer *a, int status, const char *message,
 			   line);
 		tap_string(answer_header(a, "Cache-Control"), "no-store",
 			   "Cache-Control", file, line);
+		tap_string(answer_header(a, "WWW-Authenticate"),
+			   a->status == 401 ? "Bearer" : NULL,
+			   "WWW-Authenticate", file, line);
 		named = fields_of(arena, a->json);
 		if (named == NULL)
 			tap_note("not an error's shape: %.300s", a->body);

@@ -139,6 +139,7 @@ check_answer(const char *answer, size_t len)
 					    "X-Theme: ",
 					    "Link: ",
 					    "Allow: ",
+					    "WWW-Authenticate: ",
 					    "Retry-After: "};
 	const char *end = strstr(answer, "\r\n\r\n");
 
