@@ -299,7 +299,7 @@ tell(struct service *service, enum event_type type, const char *subject,
 	vsnprintf(data, sizeof(data), fmt, ap);
 	va_end(ap);
 	event = event_write(a, type, subject, version,
-			    json_read(a, data, strlen(data)), &id);
+			    json_read(a, data, strlen(data)), &id, NULL);
 	verdict = listen_handle(service, event_channel(type), event,
 				strlen(event));
 	arena_free(a);
@@ -985,15 +985,19 @@ empty_outbox(void)
 	struct waiting_events waiting = {.events = 0};
 	struct unsent *unsent;
 	const char **ids;
-	size_t n, count;
+	size_t n;
 	bool good = store_waiting(&cx, &stuff_kind, &waiting) == NULL &&
 		    store_with_unsent(&cx, &stuff_kind, 10, &ids, &n) == NULL;
 
-	for (size_t i = 0; good && i < n; i++)
+	for (size_t i = 0; good && i < n; i++) {
+		struct sent sent = {.id = ids[i]};
+
 		good = store_unsent(&cx, &stuff_kind, ids[i], &unsent,
-				    &count) == NULL &&
-		       (count == 0 || store_sent(&cx, &stuff_kind, ids[i],
-						 unsent, count) == NULL);
+				    &sent.count) == NULL;
+		sent.unsent = unsent;
+		if (good && sent.count > 0)
+			good = store_sent(&cx, &stuff_kind, &sent, 1) == NULL;
+	}
 	arena_free(cx.arena);
 	return good ? 200 : 503;
 }
@@ -1056,7 +1060,7 @@ never_its_turn(void)
 	const char *id;
 	const char *event =
 		event_write(a, EVENT_STUFF_UPDATED, "65f000000000000000000001",
-			    5, json_read(a, data, strlen(data)), &id);
+			    5, json_read(a, data, strlen(data)), &id, NULL);
 
 	clear(&orders);
 	buried = 0;
