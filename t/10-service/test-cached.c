@@ -248,8 +248,10 @@ a_herd(void)
 	/* Without the lock each of them makes one. */
 	shell("sed 's/cache_lock on/cache_lock off/' \"$TOP/nginx/home.conf\" "
 	      ">\"$CONF/home.conf\" && grep -q 'lock off' \"$CONF/home.conf\" "
-	      "&& sed -i \"s|$TOP/nginx/home.conf|$CONF/home.conf|\" "
-	      "\"$CONF/routes.conf\"");
+	      "&& sed -i "
+	      "\"s|\\\"[^\\\"]*/nginx/home.conf|\\\"$CONF/home.conf|\" "
+	      "\"$CONF/routes.conf\" "
+	      "&& grep -qF \"\\\"$CONF/home.conf\" \"$CONF/routes.conf\"");
 	stack_kill("nginx", "HUP");
 	CU_ASSERT(eventually(20000, many_are_made, NULL));
 	stack_restart("nginx", NULL);
