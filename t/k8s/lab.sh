@@ -11,6 +11,11 @@ export DOCKER_HOST=unix://$lab/docker.sock DOCKER_BUILDKIT=1
 
 mount --make-rshared / # as the kubelet wants it; ours is a mount namespace of its own
 mkdir -p "$lab"/{bin,log,docker}
+# What containerd, dockerd and the kubelet keep at paths of their own stays in here, too.
+for folder in /run/{netns,containerd,docker} /var/lib/{cni,kubelet} /opt/containerd; do
+    mkdir -p "$folder" "$lab/fixed$folder"
+    mount --bind "$lab/fixed$folder" "$folder"
+done
 cat >"$lab/docker/daemon.json" <<J
 {"data-root": "$lab/docker/data", "exec-root": "$lab/docker/exec", "pidfile": "$lab/docker/pid", "hosts": ["$DOCKER_HOST"],
  "storage-driver": "overlay2", "oom-score-adjust": 0, "features": {"buildkit": true},

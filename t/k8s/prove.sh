@@ -302,12 +302,20 @@ image_of() { kubectl get "deployment/$1" -o jsonpath='{.spec.template.spec.conta
 
 is_new() { [[ $(image_of orders) != "$1" ]] && kubectl rollout status deployment/orders --timeout=240s; }
 
+# watched: how often skaffold dev was done with all changes so far. It knows nothing of a Dockerfile's targets, so a change that it copies
+# to one image's pods has it build the others too, from the cache and to no effect; what changes meanwhile would be built and not copied.
+watched() { grep -c 'Watching for changes' "$lab/log/skaffold-dev.log"; }
+
+is_done() { (($(watched) > $1)); }
+
 synced() {
-    local pods began image dev=$lab/log/skaffold-dev.log
+    local pods began image times dev=$lab/log/skaffold-dev.log
     cd "$src"
     claims_anew
     "${skaffold[@]}" dev --trigger=notify >"$dev" 2>&1 &
     echo $! >"$lab/run/skaffold.pid"
+    # Whatever fails, the next step finds nothing of it.
+    trap 'kill -INT "$(<"$lab/run/skaffold.pid")" && wait' EXIT
     wait_for 600 'skaffold dev to deploy' grep -q 'Watching for changes' "$dev"
     wait_for 90 'an answer through the ingress' answers
     wait_for 90 "a service's log" grep -q '^\[orders\]' "$dev"
@@ -315,20 +323,26 @@ synced() {
     # nginx's own words, without a new image or pod.
     pods=$(kubectl get pods -l tier=service -o name | sort)
     began=$(date +%s%N)
+    times=$(watched)
     sed -i 's/"Payload Too Large"/"Payload Much Too Large"/' nginx/error-texts.conf
     wait_for 180 "the sidecars' new words" says 'Payload Much Too Large'
     echo "note: a file of nginx's configuration was in force after $((($(date +%s%N) - began) / 1000000)) ms"
+    wait_for 240 'skaffold to be done' is_done "$times"
     [[ $(kubectl get pods -l tier=service -o name | sort) == "$pods" ]]
 
     # A page's template, and its style.
     began=$(date +%s%N)
+    times=$(watched)
     sed -i 's/Good notes, /Fine notes, /' fcgi/storefront/templates/home.html
     wait_for 180 "the page's new words" shows / 'Fine notes, '
     echo "note: a template was in use after $((($(date +%s%N) - began) / 1000000)) ms"
+    wait_for 240 'skaffold to be done' is_done "$times"
     began=$(date +%s%N)
+    times=$(watched)
     echo '/* in style */' >>fcgi/storefront/static/shop.css
     wait_for 180 'the new style' shows /static/shop.css '/* in style */'
     echo "note: a style sheet was served after $((($(date +%s%N) - began) / 1000000)) ms"
+    wait_for 240 'skaffold to be done' is_done "$times"
     [[ $(kubectl get pods -l tier=service -o name | sort) == "$pods" ]]
 
     # One service compiled anew, and no other's pods replaced.
@@ -340,6 +354,7 @@ synced() {
     echo "note: a change of a .c file ran in its pods after $((($(date +%s%N) - began) / 1000000)) ms"
     [[ $(kubectl get pods -l 'tier=service,app!=orders' -o name | sort) == "$pods" ]]
 
+    trap - EXIT
     kill -INT "$(<"$lab/run/skaffold.pid")"
     wait_for 300 'skaffold dev to clean up' gone "$(<"$lab/run/skaffold.pid")"
     nothing_left
