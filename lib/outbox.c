@@ -264,13 +264,17 @@ outbox_wake(struct outbox *o, const struct kind *kind, const char *id,
 	bool there = false;
 
 	pthread_mutex_lock(&o->lock);
-	/* Often the record that waits last is woken again: once is enough. */
+	/* Often the record that waits last is woken again: once is enough, and
+	 * what it has then is looked at. */
 	if (o->count > 0) {
 		struct item *last =
 			&o->queue[(o->first + o->count - 1) % QUEUE];
 
-		there = last->kind == kind && strcmp(last->id, id) == 0 &&
-			last->event == NULL;
+		there = last->kind == kind && strcmp(last->id, id) == 0;
+		if (there) {
+			free(last->event);
+			last->event = NULL;
+		}
 	}
 	if (o->count == QUEUE) {
 		o->missed = true; /* GCOVR_EXCL_LINE: 1,024 wait */
