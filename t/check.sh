@@ -145,9 +145,10 @@ check_asan() {
 
 # covered WHAT OPTION...: a table of the lines of lib that were executed and those that were not, and the figure.
 covered() {
-    local what=$1 rc=0
+    local what=$1 src rc=0
     shift
-    gcovr -r "$home/src" --object-directory . -f "$home/src/lib/" "$@" . >covered || rc=$?
+    src=$(realpath "$home/src") # gcovr's filters are of real paths
+    gcovr -r "$src" --object-directory . -f "$src/lib/" "$@" . >covered || rc=$?
     cat covered
     echo "figure: $(awk '/^TOTAL/ { print $4 }' covered) of lib's lines are $what"
     return $rc

@@ -81,14 +81,17 @@ static struct service *const services[] = {&orders, &stuff, &payments, &auth};
 int64_t expiration_window = WINDOW / 1000;
 
 /* What runs in other threads does not: see t/Makefile-t.am. */
-void __wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id);
+void __wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id,
+			const struct unsent *event);
 void __wrap_task_wake(struct task *task);
 bool __wrap_bus_publish_wait(struct bus *bus, const char *channel,
 			     const void *bytes, size_t len);
 
 void
-__wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id)
+__wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id,
+		   const struct unsent *event)
 {
+	(void)event;
 	(void)o;
 	(void)k;
 	(void)id;
@@ -985,19 +988,17 @@ empty_outbox(void)
 	struct waiting_events waiting = {.events = 0};
 	struct unsent *unsent;
 	const char **ids;
-	size_t n;
+	size_t n, count;
 	bool good = store_waiting(&cx, &stuff_kind, &waiting) == NULL &&
 		    store_with_unsent(&cx, &stuff_kind, 10, &ids, &n) == NULL;
 
-	for (size_t i = 0; good && i < n; i++) {
-		struct sent sent = {.id = ids[i]};
-
+	for (size_t i = 0; good && i < n; i++)
 		good = store_unsent(&cx, &stuff_kind, ids[i], &unsent,
-				    &sent.count) == NULL;
-		sent.unsent = unsent;
-		if (good && sent.count > 0)
-			good = store_sent(&cx, &stuff_kind, &sent, 1) == NULL;
-	}
+				    &count) == NULL &&
+		       (count == 0 ||
+			store_sent(&cx, &stuff_kind,
+				   &(struct sent){ids[i], unsent, count},
+				   1) == NULL);
 	arena_free(cx.arena);
 	return good ? 200 : 503;
 }
