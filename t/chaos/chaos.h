@@ -75,6 +75,8 @@ const char *decision(uint64_t seed, int student, unsigned n);
 void students_start(uint64_t seed, int pace);
 void students_stop(void);
 
+unsigned students_bought(void); /* how often so far */
+
 /* How often each thing was done and how it was answered, as notes; false when
  * something was never done. */
 bool students_tell(void);

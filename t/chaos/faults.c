@@ -11,6 +11,7 @@
 
 #define JUMP_MAX 120 /* s that a clock is off */
 #define STUMBLES 4
+#define PAYING_MAX 10000 /* ms for somebody to pay */
 
 static const char *const services[] = {"orders",     "payments", "stuff",
 				       "expiration", "auth",	 "storefront",
@@ -230,13 +231,25 @@ SCRIPT(answer_rubbish, "\"action\":\"rubbish\",\"probability\":0.7")
 SCRIPT(answer_half, "\"action\":\"partial\",\"probability\":0.7")
 SCRIPT(answer_late, "\"action\":\"delay\",\"when\":\"before\",\"ms\":2500")
 
+/* Has the bank set money aside, and not said so yet? */
+static bool
+pays(void *arg)
+{
+	char *url = text("%s/_control", stack("STRIPE_API_BASE"));
+	const struct answer *a = http_plain("GET", url, NULL);
+
+	(void)arg;
+	free(url);
+	return answer_int(a, "faults.0.fired") > 0;
+}
+
 /* It dies after it told the bank to set money aside, and before it knows. */
 static bool
 kill_while_paying(const char *target, unsigned pick)
 {
 	gateway_script("{\"faults\":[{\"action\":\"delay\",\"ms\":2000,"
 		       "\"match\":{\"path\":\"confirm\"}}]}");
-	clock_sleep(1500 + pick % 500);
+	eventually(PAYING_MAX, pays, NULL);
 	return kill_it(target, pick);
 }
 

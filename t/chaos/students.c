@@ -37,7 +37,9 @@ struct person {
 	int number;
 	uint64_t seed;
 	unsigned decided;
-	struct student *browser;
+	struct student *browser, *tab; /* tab: a second one, or NULL */
+	char tab_path[64];
+	long tab_price;
 	char id[ID_SIZE], email[64];
 	struct hold holds[HOLDS];
 	int held;
@@ -168,6 +170,21 @@ post(const char *id, int seller)
 }
 
 static const struct answer *
+set_price(struct person *p, struct listing *l, long price)
+{
+	const struct answer *a;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/api/stuff/%s", l->id);
+	a = askf(p->browser, "PUT", path, "{\"price\":%ld}", price);
+	if (a->status == 200)
+		l->price = price;
+	else if (unsure(a))
+		l->price_sure = false;
+	return a;
+}
+
+static const struct answer *
 sell(struct person *p, uint64_t r)
 {
 	long price = 100 + (long)(r % 900);
@@ -185,8 +202,9 @@ sell(struct person *p, uint64_t r)
 	snprintf(l->id, sizeof(l->id), "%s", id_of(a));
 	remember("stuff", l->id, 201, "%s", p->id);
 	a = give_file(p, l);
-	if (a->status == 200)
-		post(l->id, p->number);
+	if (a->status != 200)
+		return a;
+	post(l->id, p->number);
 	return a;
 }
 
@@ -203,18 +221,48 @@ static const struct answer *
 edit(struct person *p, uint64_t r)
 {
 	struct listing *l = own(p, r);
-	long price = 100 + (long)(r / 8 % 900);
+
+	return l ? set_price(p, l, 100 + (long)(r / 8 % 900)) : NULL;
+}
+
+/* The second tab, which signs in by itself. */
+static struct student *
+tab_of(struct person *p)
+{
+	if (p->tab == NULL)
+		p->tab = student_new();
+	askf(p->tab, "POST", "/api/users/signin",
+	     "{\"email\":\"%s\",\"password\":\"" PASSWORD "\"}", p->email);
+	return p->tab;
+}
+
+static void *
+edit_in_tab(void *arg)
+{
+	struct person *p = arg;
+
+	askf(p->tab, "PUT", p->tab_path, "{\"price\":%ld}", p->tab_price);
+	return NULL;
+}
+
+/* Which of the two came last, nobody can say. */
+static const struct answer *
+edit_twice(struct person *p, uint64_t r)
+{
+	struct listing *l = own(p, r);
 	const struct answer *a;
-	char path[64];
+	pthread_t thread;
 
 	if (l == NULL)
 		return NULL;
-	snprintf(path, sizeof(path), "/api/stuff/%s", l->id);
-	a = askf(p->browser, "PUT", path, "{\"price\":%ld}", price);
-	if (a->status == 200)
-		l->price = price;
-	else if (unsure(a))
-		l->price_sure = false;
+	tab_of(p);
+	l->price_sure = false;
+	p->tab_price = 1000 + (long)(r % 900);
+	snprintf(p->tab_path, sizeof(p->tab_path), "/api/stuff/%s", l->id);
+	if (pthread_create(&thread, NULL, edit_in_tab, p) != 0)
+		abort();
+	a = set_price(p, l, 100 + (long)(r % 900));
+	pthread_join(thread, NULL);
 	return a;
 }
 
@@ -544,7 +592,8 @@ static struct activity {
 	{"pay", pay_it, 20},
 	{"let lapse", let_lapse, 2},
 	{"cancel", cancel_it, 4},
-	{"edit", edit, 7},
+	{"edit", edit, 6},
+	{"edit in two tabs", edit_twice, 5},
 	{"replace the file", replace, 5},
 	{"take off", take_off, 3},
 	{"refund", refund, 3},
@@ -653,8 +702,18 @@ students_stop(void)
 		pthread_join(threads[i], NULL);
 		remember_listings(&people[i]);
 		student_free(people[i].browser);
+		student_free(people[i].tab);
 		free(people[i].mine);
 	}
+}
+
+unsigned
+students_bought(void)
+{
+	for (size_t i = 0; i < ACTIVITIES; i++)
+		if (activities[i].run == buy_it)
+			return activities[i].done;
+	abort();
 }
 
 bool
