@@ -28,6 +28,7 @@
 	5	       /* processes for those that wait: libcurl takes more \
 			  than one descriptor for each */
 #define PATIENCE 10000 /* ms for an answer */
+#define REFRESH 30     /* s */
 #define SAMPLES (1 << 20)
 #define ENOUGH 20 /* of a process could not connect: it is given up */
 
@@ -133,6 +134,24 @@ connect_one(struct client *c)
 		    !ask(c);
 }
 
+/* Of the first count, those that waited long ask again, as people do now and
+ * then: nginx closes what is silent for 75 s, and connecting may take that. */
+static void
+refresh(int count)
+{
+	static int next;
+
+	for (int i = 0; i < count; i++) {
+		struct client *c = &clients[next % count];
+
+		if (!c->broken && now() - c->due < REFRESH * INT64_C(1000000))
+			return;
+		c->broken = c->broken || !ask(c);
+		c->due = now();
+		next = (next + 1) % count;
+	}
+}
+
 /* Connects that many; how many could not. */
 static int
 connect_all(int count)
@@ -146,6 +165,8 @@ connect_all(int count)
 		if (refused < ENOUGH)
 			connect_one(&clients[i]);
 		refused += clients[i].broken;
+		clients[i].due = now();
+		refresh(i + 1);
 	}
 	return refused;
 }
@@ -156,6 +177,7 @@ connect_all(int count)
 static int
 hold(int count)
 {
+	struct pollfd told = {.events = POLLIN};
 	int ends[2], errors;
 	char go;
 
@@ -166,9 +188,13 @@ hold(int count)
 		return ends[0];
 	}
 	close(ends[0]);
+	told.fd = ends[1];
 	errors = connect_all(count);
-	if (write(ends[1], &errors, sizeof(errors)) != sizeof(errors) ||
-	    read(ends[1], &go, 1) != 1)
+	if (write(ends[1], &errors, sizeof(errors)) != sizeof(errors))
+		_exit(1);
+	while (poll(&told, 1, 500) == 0)
+		refresh(count);
+	if (read(ends[1], &go, 1) != 1)
 		_exit(1);
 	errors = 0;
 	for (int i = 0; i < count; i++)
