@@ -609,7 +609,7 @@ def many_clients(clients, active, seconds, pace):
     p = subprocess.run([tool('clients'), f'https://localhost:{stack.port}/api/users/currentuser', stack.env['CA_CERT'], str(clients),
                         str(active), str(seconds), str(pace)], text=True, stdout=subprocess.PIPE, check=True)
     requests, errors, p50, p99 = map(int, p.stdout.split()[1:])
-    return requests, errors, p50 / 1000, p99 / 1000
+    return requests, errors, p50 / 1000, p99 / 1000 if requests else math.inf
 
 
 @row

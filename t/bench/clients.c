@@ -12,8 +12,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,12 +20,17 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
-#define THREADS 4      /* that connect */
+#define HOLDERS                                                             \
+	5	       /* processes for those that wait: libcurl takes more \
+			  than one descriptor for each */
 #define PATIENCE 10000 /* ms for an answer */
+#define REFRESH 30     /* s */
 #define SAMPLES (1 << 20)
-#define ENOUGH 100 /* that could not connect, and it is given up */
+#define ENOUGH 20 /* of a process could not connect: it is given up */
 
 struct client {
 	CURL *curl;
@@ -41,8 +44,7 @@ struct client {
 static const char *url, *ca;
 static char request[512];
 static struct client *clients;
-static int count, active;
-static atomic_int refused;
+static int active;
 static uint32_t *samples;
 static size_t sampled;
 
@@ -132,16 +134,80 @@ connect_one(struct client *c)
 		    !ask(c);
 }
 
-static void *
-connect_some(void *arg)
+/* Of the first count, those that waited long ask again, as people do now and
+ * then: nginx closes what is silent for 75 s, and connecting may take that. */
+static void
+refresh(int count)
 {
-	for (int i = (int)(intptr_t)arg; i < count; i += THREADS) {
+	static int next;
+
+	for (int i = 0; i < count; i++) {
+		struct client *c = &clients[next % count];
+
+		if (!c->broken && now() - c->due < REFRESH * INT64_C(1000000))
+			return;
+		c->broken = c->broken || !ask(c);
+		c->due = now();
+		next = (next + 1) % count;
+	}
+}
+
+/* Connects that many; how many could not. */
+static int
+connect_all(int count)
+{
+	int refused = 0;
+
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	clients = calloc((size_t)count, sizeof(*clients));
+	for (int i = 0; i < count; i++) {
 		clients[i].broken = true;
 		if (refused < ENOUGH)
 			connect_one(&clients[i]);
 		refused += clients[i].broken;
+		clients[i].due = now();
+		refresh(i + 1);
 	}
-	return NULL;
+	return refused;
+}
+
+/* Starts a process of count clients that wait, and returns a socket to it: it
+ * says how many could not connect; told to, by a byte, it has each ask once
+ * more and says how many failed. */
+static int
+hold(int count)
+{
+	struct pollfd told = {.events = POLLIN};
+	int ends[2], errors;
+	char go;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+		exit(1);
+	if (fork() != 0) {
+		close(ends[1]);
+		return ends[0];
+	}
+	close(ends[0]);
+	told.fd = ends[1];
+	errors = connect_all(count);
+	if (write(ends[1], &errors, sizeof(errors)) != sizeof(errors))
+		_exit(1);
+	while (poll(&told, 1, 500) == 0)
+		refresh(count);
+	if (read(ends[1], &go, 1) != 1)
+		_exit(1);
+	errors = 0;
+	for (int i = 0; i < count; i++)
+		errors += clients[i].broken || !ask(&clients[i]);
+	_exit(write(ends[1], &errors, sizeof(errors)) != sizeof(errors));
+}
+
+static int
+hear(int fd)
+{
+	int n;
+
+	return read(fd, &n, sizeof(n)) == sizeof(n) ? n : ENOUGH;
 }
 
 static void
@@ -235,9 +301,8 @@ int
 main(int argc, char **argv)
 {
 	struct rlimit files;
-	pthread_t threads[THREADS];
 	const char *host;
-	int errors = 0;
+	int holders[HOLDERS], idle, refused, errors = 0;
 
 	if (argc != 7) {
 		fprintf(stderr, "usage: clients URL CA_CERT CLIENTS ACTIVE "
@@ -246,8 +311,8 @@ main(int argc, char **argv)
 	}
 	url = argv[1];
 	ca = argv[2];
-	count = atoi(argv[3]);
 	active = atoi(argv[4]);
+	idle = atoi(argv[3]) - active;
 	host = strstr(url, "//") + 2;
 	snprintf(request, sizeof(request),
 		 "GET %s HTTP/1.1\r\nHost: %.*s\r\n\r\n", strchr(host, '/'),
@@ -255,28 +320,23 @@ main(int argc, char **argv)
 	getrlimit(RLIMIT_NOFILE, &files);
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-	clients = calloc((size_t)count, sizeof(*clients));
+	for (int i = 0; i < HOLDERS; i++)
+		holders[i] =
+			hold(idle * (i + 1) / HOLDERS - idle * i / HOLDERS);
 	samples = calloc(SAMPLES, sizeof(*samples));
-	for (int i = 0; i < THREADS; i++)
-		pthread_create(&threads[i], NULL, connect_some,
-			       (void *)(intptr_t)i);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
+	refused = connect_all(active);
+	for (int i = 0; i < HOLDERS; i++)
+		refused += hear(holders[i]);
 	if (refused < ENOUGH)
 		run(atoi(argv[5]) * INT64_C(1000000),
 		    atoi(argv[6]) * INT64_C(1000));
-	for (int i = active; i < count; i++)
-		if (!clients[i].broken)
-			clients[i].broken = !ask(&clients[i]);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < active; i++)
 		errors += clients[i].broken;
+	for (int i = 0; i < HOLDERS; i++)
+		errors += write(holders[i], "", 1) == 1 ? hear(holders[i])
+							: ENOUGH;
 	qsort(samples, sampled, sizeof(*samples), by_size);
 	printf("RESULT %zu %d %u %u\n", sampled, errors, samples[sampled / 2],
 	       samples[sampled * 99 / 100]);
-	for (int i = 0; i < count; i++)
-		curl_easy_cleanup(clients[i].curl);
-	free(clients);
-	free(samples);
 	return 0;
 }
