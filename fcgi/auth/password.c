@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <semaphore.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -18,7 +19,8 @@
 #define MEMORY (19 * 1024 * 1024)
 
 static sem_t places;
-static char nobody[crypto_pwhash_STRBYTES]; /* the hash of no password */
+/* Looks like any hash, is looked at for as long, and is none of a password. */
+static char nobody[crypto_pwhash_STRBYTES];
 
 static int
 hash(char out[crypto_pwhash_STRBYTES], const char *password)
@@ -30,14 +32,20 @@ hash(char out[crypto_pwhash_STRBYTES], const char *password)
 const char *
 password_open(void)
 {
-	char random[32];
+	unsigned char bytes[16 + 32]; /* of salt and hash */
+	char salt[32], made[64];
 
-	randombytes_buf(random, sizeof(random) - 1);
-	random[sizeof(random) - 1] = '\0';
+	randombytes_buf(bytes, sizeof(bytes));
+	sodium_bin2base64(salt, sizeof(salt), bytes, 16,
+			  sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	sodium_bin2base64(made, sizeof(made), bytes + 16, 32,
+			  sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	snprintf(nobody, sizeof(nobody), "$argon2id$v=19$m=%d,t=%d,p=1$%s$%s",
+		 MEMORY / 1024, PASSES, salt, made);
 	sem_init(&places, 0, AT_ONCE);
-	return hash(nobody, random) == 0 ? NULL
-					 : "not enough memory to hash "
-					   "passwords";
+	return crypto_pwhash_str_needs_rehash(nobody, PASSES, MEMORY) == 0
+		       ? NULL
+		       : "libsodium makes other hashes than were expected";
 }
 
 void
