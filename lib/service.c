@@ -449,6 +449,16 @@ run_once(const struct service *service, const struct task *task)
 	arena_free(cx.arena);
 }
 
+/* It would print lines of its own, which are not JSON. */
+static void
+log_driver(mongoc_log_level_t level, const char *domain, const char *message,
+	   void *arg)
+{
+	(void)arg;
+	LOG(level <= MONGOC_LOG_LEVEL_WARNING ? LOG_WARN : LOG_DEBUG, "driver",
+	    LOG_TEXT("domain", domain), LOG_TEXT("cause", message));
+}
+
 static void
 start_libraries(const struct service *service)
 {
@@ -457,6 +467,7 @@ start_libraries(const struct service *service)
 		/* GCOVR_EXCL_START: the system lacks all that is random */
 		refuse(service, "libsodium or libfcgi can't start");
 	/* GCOVR_EXCL_STOP */
+	mongoc_log_set_handler(log_driver, NULL);
 	mongoc_init();
 }
 

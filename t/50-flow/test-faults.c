@@ -1,6 +1,7 @@
 /* test-faults.c: the marketplace goes on, or comes back whole, when one of its
  * servers or services is away.
  * SPDX-License-Identifier: MIT */
+#include <json-c/json.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -323,6 +324,32 @@ database_stopped_amid_trade(void)
 	trade_while(freeze_database);
 }
 
+/* Whatever was away, what the services logged is lines of JSON. */
+static void
+logs_are_json(void)
+{
+	char line[8192];
+
+	for (size_t i = 0; i < SERVICES; i++) {
+		char *path = text("%s/%s.log", stack("LOG_DIR"), services[i]);
+		FILE *f = fopen(path, "r");
+		int lines = 0, others = 0;
+
+		CU_ASSERT_FATAL(f != NULL);
+		for (; fgets(line, sizeof(line), f) != NULL; lines++) {
+			json_object *o = json_tokener_parse(line);
+
+			if (o == NULL && others++ == 0)
+				tap_note("%s: %s", services[i], line);
+			json_object_put(o);
+		}
+		fclose(f);
+		CU_ASSERT(lines > 0);
+		TAP_INT(others, 0);
+		free(path);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -334,6 +361,7 @@ main(int argc, char **argv)
 		{"expiration is away past the deadline", expiration_away},
 		{"the database stands still: 503 in time", database_stopped},
 		{"it stands still amid trade", database_stopped_amid_trade},
+		{"all that was logged is JSON", logs_are_json},
 		{0},
 	};
 
