@@ -58,9 +58,10 @@ started = []
 
 
 def start(command, log, env=None, **more):
-    """A process in the background, which ends with us."""
+    """A process in the background, which ends with us; in a session of its own as those of dev are, since the kernel shares processors
+    by session."""
     with open(os.path.join(state, 'log', log + '.log'), 'ab') as out:
-        p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, **more)
+        p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True, **more)
     started.append(p)
     return p
 
