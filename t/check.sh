@@ -120,8 +120,9 @@ configure_and_make() {
     make -j"$(nproc)"
 }
 
+# Some of the tests wait for servers at any time, so one more of them runs than there are processors.
 make_check() {
-    make check -j"$(nproc)"
+    make check -j"$(($(nproc) + 1))"
 }
 
 check_gcc() {
@@ -193,21 +194,18 @@ fuzz_targets() {
     done
 }
 
-# The targets are many small programs: two at a time, each as long as the others, and a failure of any is one of all.
-check_fuzz() {
-    local target each running=0 rc=0
-    local -a targets=()
-    fuzz_source=$home/src
-    mapfile -t targets < <(fuzz_targets)
-    each=$((fuzz_seconds * 2 / ${#targets[@]}))
-    configure_and_make fuzz CC=clang CFLAGS='-O1 -g' --enable-fuzzing --enable-werror
-    for target in "${targets[@]}"; do
+# in_pairs COMMAND ARG...: runs COMMAND with each ARG, two of them at a time. A failure of one is one of all, and its log is shown.
+in_pairs() {
+    local command=$1 argument log running=0 rc=0
+    shift
+    for argument; do
         if ((running == 2)); then
             wait -n || rc=1
             running=1
         fi
-        fuzz_for "$each" "$target" >"$target.log" 2>&1 || {
-            tail -n 60 "$target.log"
+        log=${argument// /-}.log
+        "$command" "$argument" >"$log" 2>&1 || {
+            tail -n 60 "$log"
             exit 1
         } &
         running=$((running + 1))
@@ -215,9 +213,22 @@ check_fuzz() {
     for ((; running > 0; running--)); do
         wait -n || rc=1
     done
-    grep -H '^stat::number_of_executed_units' ./*.log
     return $rc
 }
+
+# The targets are many small programs: each runs as long as the others.
+check_fuzz() {
+    local each
+    local -a targets=()
+    fuzz_source=$home/src
+    mapfile -t targets < <(fuzz_targets)
+    each=$((fuzz_seconds * 2 / ${#targets[@]}))
+    configure_and_make fuzz CC=clang CFLAGS='-O1 -g' --enable-fuzzing --enable-werror
+    in_pairs fuzz_each "${targets[@]}"
+    grep -H '^stat::number_of_executed_units' ./*.log
+}
+
+fuzz_each() { fuzz_for "$each" "$1"; }
 
 # fuzz TARGET [--minutes N]: dev's verb.
 fuzz() {
@@ -241,9 +252,8 @@ in_chaos() {
     top_srcdir=$1 top_builddir=$2 DEV_TOOLS=$tools "$2/t/chaos/chaos" "${@:3}"
 }
 
-# Each kind of fault once, and each guard off, of which one takes a minute to be sure of.
+# Each kind of fault once, and each guard off.
 check_chaos() {
-    local control
     [[ -e $home/gcc/Makefile ]] || configure_and_make gcc CC=gcc --enable-werror --enable-failpoints
     make -C "$home/gcc" -j"$(nproc)" t/checker t/chaos/chaos
     in_chaos "$home/src" "$home/gcc" --plan --minutes 20 --seed 7 >plan
@@ -252,15 +262,10 @@ check_chaos() {
         return 1
     fi
     in_chaos "$home/src" "$home/gcc" --minutes 1 --seed 1
-    in_chaos "$home/src" "$home/gcc" --controls 'ack before save' >ack.log 2>&1 &
-    for control in 'no unique index' 'publish before save' 'no idempotency key' 'no version check'; do
-        in_chaos "$home/src" "$home/gcc" --controls "$control"
-    done
-    wait $! || {
-        cat ack.log
-        return 1
-    }
+    in_pairs chaos_control 'ack before save' 'no unique index' 'publish before save' 'no idempotency key' 'no version check'
 }
+
+chaos_control() { in_chaos "$home/src" "$home/gcc" --controls "$1"; }
 
 # chaos ARG...: dev's verb. Its build has failpoints, for clocks that jump and guards that are off.
 chaos() {
