@@ -268,13 +268,18 @@ template_render(struct arena *a, const struct templates *t, const char *name,
 const char *
 template_encode(struct arena *a, const char *text)
 {
+	static const char hex[] = "0123456789ABCDEF";
 	char *s = arena_alloc(a, 3 * strlen(text) + 1), *p = s;
 
 	for (; *text != '\0'; text++)
 		if (isalnum((unsigned char)*text) ||
-		    strchr("-._~", *text) != NULL)
+		    strchr("-._~", *text) != NULL) {
 			*p++ = *text;
-		else
-			p += sprintf(p, "%%%02X", (unsigned char)*text);
+		} else {
+			*p++ = '%';
+			*p++ = hex[(unsigned char)*text >> 4];
+			*p++ = hex[(unsigned char)*text & 15];
+		}
+	*p = '\0';
 	return s;
 }

@@ -72,31 +72,28 @@ const struct fail *
 site_sitemap(struct request *rq)
 {
 	struct call c = {.what = "the listings", .path = "/api/stuff/marks"};
-	const char *entries;
 	struct view *v;
+	char *text = NULL;
+	size_t size;
+	FILE *out;
 
 	TRY(view_get(rq, ANYONE, &v));
 	TRY(view_act(v, &c));
-	entries = arena_printf(v->a, "<sitemap><loc>%s</loc></sitemap>\n",
-			       view_absolute(v, "/sitemap/first.xml"));
-	if (json_object_is_type(c.json, json_type_array)) {
-		size_t n = json_object_array_length(c.json), len;
-		char *all, *to;
-
-		len = strlen(view_absolute(v, "/sitemap/")) + 80;
-		all = to = arena_alloc(v->a, strlen(entries) + n * len + 1);
-		to += sprintf(to, "%s", entries);
-		for (size_t i = 0; i < n; i++)
-			to += sprintf(
-				to,
-				"<sitemap><loc>%s/%.24s.xml</loc>"
-				"</sitemap>\n",
-				view_absolute(v, "/sitemap"),
-				json_object_get_string(
-					json_object_array_get_idx(c.json, i)));
-		entries = all;
-	}
-	return reply_xml(v, "sitemapindex", entries);
+	out = open_memstream(&text, &size);
+	if (out == NULL)
+		return fail_unknown(v->a, "no memory for a sitemap");
+	fprintf(out, "<sitemap><loc>%s</loc></sitemap>\n",
+		view_absolute(v, "/sitemap/first.xml"));
+	for (size_t i = 0; json_object_is_type(c.json, json_type_array) &&
+			   i < json_object_array_length(c.json);
+	     i++)
+		fprintf(out, "<sitemap><loc>%s/%.24s.xml</loc></sitemap>\n",
+			view_absolute(v, "/sitemap"),
+			json_object_get_string(
+				json_object_array_get_idx(c.json, i)));
+	fclose(out);
+	arena_defer(v->a, free, text);
+	return reply_xml(v, "sitemapindex", text);
 }
 
 /* A part of it: from behind one listing up to and with the next mark. */

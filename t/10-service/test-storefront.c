@@ -1122,6 +1122,57 @@ test_stripe(void)
 	student_free(buyer);
 }
 
+/* A part holds a thousand, and all of them hold each listing once. */
+static void
+test_sitemap(void)
+{
+	static const char loc[] = "<loc>";
+	struct student *s = student_new();
+	const char *parts[8];
+	int n = 0, listings = 0;
+	char *index;
+
+	for (int i = 0; i < 1001; i++) {
+		char id[ID_SIZE], *document;
+
+		id_new(id);
+		document = text("{\"_id\":{\"$oid\":\"%s\"},\"rev\":"
+				"{\"$numberLong\":\"1\"},\"status\":"
+				"\"available\",\"title\":\"mapped\","
+				"\"userId\":{\"$oid\":\"%s\"}}",
+				id, id);
+		db_insert("stuff", "stuff", document);
+		free(document);
+	}
+	index = strdup(get(s, "/sitemap.xml")->body);
+	for (char *p = index; n < 8 && (p = strstr(p, loc)) != NULL;) {
+		char *end = strstr(p += strlen(loc), "</loc>");
+
+		CU_ASSERT_FATAL(end != NULL);
+		*end = '\0';
+		parts[n++] = strstr(p, "/sitemap/");
+		p = end + 1;
+	}
+	CU_ASSERT(n >= 2);
+	for (int i = 0; i < n; i++) {
+		const struct answer *a = get(s, parts[i]);
+		int here = 0;
+
+		TAP_INT(a->status, 200);
+		for (const char *p = a->body; (p = strstr(p, loc)) != NULL;
+		     here++)
+			p += strlen(loc);
+		CU_ASSERT(here <= 1000);
+		for (const char *p = a->body;
+		     (p = strstr(p, "/stuff/mapped-")) != NULL; listings++)
+			p++;
+	}
+	TAP_INT(listings, 1001);
+	db_delete("stuff", "stuff", "{\"title\":\"mapped\"}");
+	free(index);
+	student_free(s);
+}
+
 /* What the log may not hold: coupons, passwords, tokens. */
 static void
 test_log(void)
@@ -1163,6 +1214,7 @@ main(int argc, char **argv)
 		{"a service that is down or slow", test_down},
 		{"a service that answers rubbish", test_rubbish},
 		{"a real card field", test_stripe},
+		{"a sitemap of several parts", test_sitemap},
 		{"bad settings", test_starts},
 		{"no request is smuggled", try_smuggling},
 		{"no secret is in the log", test_log},
