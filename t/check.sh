@@ -332,7 +332,7 @@ EOF
 }
 
 check_style() {
-    local -a scripts=(dev .ci/run) sources=()
+    local -a scripts=(dev .ci/run k8s/build-image) sources=()
     local file
     cd "$home/src"
     while IFS= read -r -d '' file; do

@@ -68,7 +68,14 @@ route_databases() {
     start mongo-router "$python" "$top/t/k8s/mongo-router.py" "${servers[@]}"
 }
 
-answers() { [[ $(edge https://ticketing.dev/api/users/currentuser) == '{"currentUser":null}' ]]; }
+# The ingress knows a service's pods some moments after Kubernetes has found them ready.
+answers() {
+    local path
+    [[ $(edge https://ticketing.dev/api/users/currentuser) == '{"currentUser":null}' ]] || return 1
+    for path in / /api/stuff /api/orders /api/payments/sales /api/coupons; do
+        [[ $(edge -o /dev/null -w '%{http_code}' "https://ticketing.dev$path") != 5* ]] || return 1
+    done
+}
 
 dry_run() {
     local overlay profile
