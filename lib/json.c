@@ -339,8 +339,10 @@ json_add_int(struct json_out *out, int64_t n)
 void
 json_add_name(struct json_out *out, const char *name)
 {
-	char last = out->len > 0 ? out->bytes[out->len - 1] : '\0';
+	char last = '\0';
 
+	if (out->len > 0)
+		last = out->bytes[out->len - 1];
 	if (last == '\0' || last == '[' || last == ':' || last == ',')
 		json_add(out, "{\"", 2);
 	else

@@ -595,10 +595,11 @@ written(struct context *cx, const struct kind *kind, const void *rec,
 	FAILPOINT("saved");
 	if (event == NULL)
 		return;
-	if (GUARD_OFF("outbox"))
+	if (GUARD_OFF("outbox")) {
 		publish_without_outbox(cx, event);
-	ok = ok && head->unsent == 1 && !GUARD_OFF("outbox") &&
-	     !GUARD_OFF("save-first");
+		ok = false;
+	}
+	ok = ok && head->unsent == 1 && !GUARD_OFF("save-first");
 	outbox_wake(cx->service->outbox, kind, head->id, ok ? event : NULL);
 }
 

@@ -220,8 +220,9 @@ remember(const char *token, size_t len, const struct claims *c)
 	s->claims = *c;
 	p = s->token;
 	memcpy(p, token, len + 1);
-	s->claims.email = memcpy(p += len + 1, c->email, email);
-	s->claims.role = memcpy(p += email, c->role, role);
+	p += len + 1;
+	s->claims.email = memcpy(p, c->email, email);
+	s->claims.role = memcpy(p + email, c->role, role);
 	pthread_rwlock_wrlock(&seen.lock);
 	place = place_of(token, len);
 	free(*place);
