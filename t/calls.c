@@ -59,7 +59,9 @@ calls_begin_fatal(long at)
 long
 calls_end(void)
 {
-	here = everywhere = fatal = false;
+	here = false;
+	everywhere = false;
+	fatal = false;
 	return counted;
 }
 
