@@ -145,6 +145,13 @@ markup_read(struct markup *m, const char *text, size_t len)
 		read_one(m, text + i, i, len - i);
 }
 
+void
+markup_unknown(struct markup *m)
+{
+	m->value[0] = '\0';
+	append(m->value, sizeof(m->value), '?');
+}
+
 bool
 markup_quoted(const struct markup *m)
 {

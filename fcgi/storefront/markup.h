@@ -33,6 +33,9 @@ struct markup {
 /* Goes on over len bytes of markup. */
 void markup_read(struct markup *m, const char *text, size_t len);
 
+/* What was read of this value is not all of it: a tag stands there. */
+void markup_unknown(struct markup *m);
+
 /* Is it in a quoted attribute's value? */
 bool markup_quoted(const struct markup *m);
 

@@ -85,6 +85,7 @@ add_value(struct reading *r, enum node_type type, const char *name)
 		type = NODE_ADDRESS;
 	add(r, type, name, strlen(name));
 	m->length++;
+	markup_unknown(m);
 	return true;
 }
 
@@ -155,6 +156,7 @@ close_section(struct reading *r, const char *name)
 			   "place of a tag",
 			   name, node->line, name);
 	*m = *was; /* it may be left out */
+	markup_unknown(m);
 	node->end = r->t->count;
 	return true;
 }

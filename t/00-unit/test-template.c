@@ -142,6 +142,12 @@ test_bad(void)
 		{"<script src=\"/a\">{{x}}</script>", "1: {{x}} stands"},
 		{"<p>{{json x}}</p>", "1: {{json x}} does not stand"},
 		{"<script>{{json x}}</script>", "1: {{json x}} does not"},
+		{"<script type=\"application/ld+js{{x}}on\">{{json x}}"
+		 "</script>",
+		 "1: {{json x}} does not"},
+		{"<script type=\"application/ld+js{{#x}}{{/x}}on\">{{json x}}"
+		 "</script>",
+		 "1: {{json x}} does not"},
 		{"{{unescaped_html body}}", "1: {{unescaped_html}} is for"},
 		{"{{raw x}}", "1: {{raw}}: no such function"},
 		{"{{{x}}}", "1: {{{x}}: that is no name"},
