@@ -1,105 +1,14 @@
 /* test-mail.c: letters, as a real mail server takes them.
  * SPDX-License-Identifier: MIT */
 #include <dirent.h>
-#include <netinet/in.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "clock.h"
+#include "letters.h"
 #include "money.h"
-
-static char folder[] = "/tmp/letters.XXXXXX", port[8];
-static pid_t server;
-
-static const char *
-top(const char *path)
-{
-	static char full[4200];
-	const char *dir = getenv("top_srcdir");
-
-	snprintf(full, sizeof(full), "%s/%s", dir ? dir : ".", path);
-	return full;
-}
-
-static void
-choose_port(void)
-{
-	char *command = text("python3 '%s' smtp 0", top("t/servers/ports.py"));
-	FILE *f = popen(command, "r");
-
-	if (f == NULL || fscanf(f, "smtp %7s", port) != 1)
-		abort();
-	pclose(f);
-	free(command);
-}
-
-static const char *
-python(void)
-{
-	static char path[5000];
-	const char *tools = getenv("DEV_TOOLS");
-
-	snprintf(path, sizeof(path), "%s/stripe/bin/python",
-		 tools ? tools : top(".dev/tools"));
-	return path;
-}
-
-static bool
-answers(void *arg)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)strtol(port, NULL, 10)),
-		.sin_addr = {htonl(INADDR_LOOPBACK)},
-	};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool there =
-		connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-
-	(void)arg;
-	close(fd);
-	return there;
-}
-
-static void
-server_up(void)
-{
-	server = fork();
-	if (server == 0) {
-		execl(python(), python(), top("t/servers/smtp.py"), port,
-		      folder, (char *)NULL);
-		_exit(127);
-	}
-	if (!eventually(20000, answers, NULL))
-		tap_note("the mail server does not start");
-}
-
-static void
-server_down(void)
-{
-	if (server > 0) {
-		kill(server, SIGKILL);
-		waitpid(server, NULL, 0);
-	}
-	server = 0;
-}
-
-static void
-clean_up(void)
-{
-	char *command = text("rm -rf '%s'", folder);
-
-	server_down();
-	if (getenv("T_KEEP") == NULL && system(command) != 0)
-		tap_note("%s stays behind", folder);
-	free(command);
-}
 
 struct wanted {
 	const char *to, *subject, *says;
@@ -140,7 +49,7 @@ static bool
 arrived(void *arg)
 {
 	struct wanted *w = arg;
-	DIR *dir = opendir(folder);
+	DIR *dir = opendir(letters_folder());
 	struct dirent *e;
 
 	w->found = 0;
@@ -151,7 +60,7 @@ arrived(void *arg)
 
 		if (strstr(e->d_name, ".eml") == NULL)
 			continue;
-		path = text("%s/%s", folder, e->d_name);
+		path = text("%s/%s", letters_folder(), e->d_name);
 		f = fopen(path, "r");
 		free(path);
 		raw[fread(raw, 1, sizeof(raw) - 1, f)] = '\0';
@@ -218,10 +127,10 @@ a_sale(void)
 	id = buy(bob, stuff);
 	snprintf(order, sizeof(order), "%s", id);
 	/* With the server away, letters wait. */
-	server_down();
+	letters_down();
 	TAP_INT(pay(bob, order, "pm_card_visa")->status, 201);
 	clock_sleep(1500);
-	server_up();
+	letters_up();
 	CU_ASSERT(comes(bob,
 			"Receipt for Caf\u00e9 \u2603 notes\r\nBcc: "
 			"eve@example.edu",
@@ -375,24 +284,14 @@ main(int argc, char **argv)
 		{"the books are right", the_books_are_right},
 		{0},
 	};
-	char *there = text("'%s' -c 'import aiosmtpd' 2>/dev/null", python());
-	char *url;
+	char *url = text("SMTP_URL=%s", letters_open());
 	int status;
 
-	if (system(there) != 0)
-		tap_skip_all("aiosmtpd is not installed");
-	if (mkdtemp(folder) == NULL)
-		return 1;
-	choose_port();
-	server_up();
-	atexit(clean_up);
-	url = text("SMTP_URL=smtp://127.0.0.1:%s", port);
 	stack_up((const char *const[]){url, "SMTP_FROM=market@example.edu",
 				       "EXPIRATION_WINDOW_SECONDS=30", NULL});
 	status = tap_run(argc, argv, tests);
 	student_free(ann);
 	student_free(bob);
 	free(url);
-	free(there);
 	return status;
 }
