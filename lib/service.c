@@ -229,11 +229,9 @@ run_worker(void *arg)
 				request = new_request(w->socket);
 			}
 		} else if (!stopping) {
-			/* GCOVR_EXCL_START: descriptors have run out */
 			LOG(LOG_WARN, "accept failed",
 			    LOG_TEXT("cause", strerror(-rc)));
 			clock_sleep(ACCEPT_WAIT);
-			/* GCOVR_EXCL_STOP */
 		}
 	}
 	FCGX_Free(request, 1);

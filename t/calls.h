@@ -41,4 +41,7 @@ void calls_begin_fatal(long at);
 /* The clock goes on by so many ms. */
 void calls_later(long ms);
 
+/* The time of day is that of the servers again. */
+void calls_clock_right(void);
+
 #endif

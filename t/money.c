@@ -188,20 +188,13 @@ gateway_calls(const char *order_id, const char *path)
 	return n;
 }
 
-const struct answer *
-webhook(const char *body, int64_t off)
+char *
+webhook_signature(const char *body, int64_t off)
 {
 	const char *secret = stack("STRIPE_WEBHOOK_SECRET");
 	crypto_auth_hmacsha256_state state;
 	unsigned char mac[crypto_auth_hmacsha256_BYTES];
-	char t[24], hex[2 * sizeof(mac) + 1], length[40], *signature;
-	const char *params[] = {"REQUEST_METHOD=POST",
-				"SCRIPT_NAME=/api/payments/webhook",
-				"CONTENT_TYPE=application/json",
-				length,
-				NULL,
-				NULL};
-	const struct answer *a;
+	char t[24], hex[2 * sizeof(mac) + 1];
 
 	snprintf(t, sizeof(t), "%lld", (long long)(clock_now() / 1000 + off));
 	crypto_auth_hmacsha256_init(&state, (const unsigned char *)secret,
@@ -213,10 +206,23 @@ webhook(const char *body, int64_t off)
 				      strlen(body));
 	crypto_auth_hmacsha256_final(&state, mac);
 	sodium_bin2hex(hex, sizeof(hex), mac, sizeof(mac));
-	signature = text("HTTP_STRIPE_SIGNATURE=t=%s,v0=00,v1=%064d,v1=%s", t,
-			 0, hex);
+	return text("HTTP_STRIPE_SIGNATURE=t=%s,v0=00,v1=%064d,v1=%s", t, 0,
+		    hex);
+}
+
+const struct answer *
+webhook(const char *body, int64_t off)
+{
+	char length[40], *signature = webhook_signature(body, off);
+	const char *params[] = {"REQUEST_METHOD=POST",
+				"SCRIPT_NAME=/api/payments/webhook",
+				"CONTENT_TYPE=application/json",
+				length,
+				signature,
+				NULL};
+	const struct answer *a;
+
 	snprintf(length, sizeof(length), "CONTENT_LENGTH=%zu", strlen(body));
-	params[4] = signature;
 	a = fcgi_ask("payments", params, body, strlen(body));
 	free(signature);
 	return a;

@@ -41,6 +41,9 @@ char *deal_intent(const struct deal *d);
 int gateway_calls(const char *order_id, const char *path);
 int64_t gateway_refunded(const char *order_id);
 
+/* The parameter that signs a webhook; to be freed. */
+char *webhook_signature(const char *body, int64_t off);
+
 /* POSTs a webhook, signed as the gateway does, at a time some seconds off. */
 const struct answer *webhook(const char *body, int64_t off);
 

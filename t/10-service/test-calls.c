@@ -1,10 +1,9 @@
-/* test-calls.c: each call of MongoDB's driver, of the gateway, of Redis and of
- * libfcgi fails in turn, in each way that it can, while a service does one
- * thing.  The answer says so, or it was done all the same; what is stored is
- * as before or as after, never half; and asked again, it is as if nothing had
- * failed.
+/* test-calls.c: each call of MongoDB's driver, of the gateway, of the mail
+ * server, of Redis and of libfcgi fails in turn, in each way that it can, while
+ * a service does one thing.  The answer says so, or it was done all the same;
+ * what is stored is as before or as after, never half; and asked again, it is
+ * as if nothing had failed.
  * SPDX-License-Identifier: MIT */
-#include <ctype.h>
 #include <hiredis/hiredis.h>
 #include <mongoc/mongoc.h>
 #include <sodium.h>
@@ -29,20 +28,16 @@
 #include "../../fcgi/stuff/model.h"
 #include "../../fcgi/stuff/pictures.h"
 #include "calls.h"
+#include "letters.h"
 #include "money.h"
 #include "outbox.h"
+#include "scenario.h"
 #include "service.h"
 #include "standing.h"
 #include "transfer.h"
 
-#define CALLS_MAX 500	/* of one scenario: it does not end */
-#define RECOVERS 120000 /* ms after which all is tried again */
-#define CODE_DIGITS "-0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-#define SOON 2000     /* ms */
 #define WINDOW 900000 /* ms that an order is held */
 #define FILE_SIZE (FILES_CHUNK + 1000)
-
-static mongoc_client_t *past; /* the services */
 
 /* --- services of the test's own, in its process --- */
 
@@ -73,56 +68,14 @@ static struct service payments = {.name = "payments",
 				  .routes = payments_routes,
 				  .hears = payments_hears,
 				  .kinds = payments_kinds};
-static struct service auth = {
-	.name = "auth", .routes = auth_routes, .kinds = auth_kinds};
+static struct service auth = {.name = "auth",
+			      .routes = auth_routes,
+			      .hears = mailer_hears,
+			      .kinds = auth_kinds};
 static struct service *const services[] = {&orders, &stuff, &payments, &auth};
 #define SERVICES (sizeof(services) / sizeof(services[0]))
 
 int64_t expiration_window = WINDOW / 1000;
-
-/* What runs in other threads does not: see t/Makefile-t.am. */
-void __wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id,
-			const struct unsent *event);
-void __wrap_task_wake(struct task *task);
-bool __wrap_bus_publish_wait(struct bus *bus, const char *channel,
-			     const void *bytes, size_t len);
-
-void
-__wrap_outbox_wake(struct outbox *o, const struct kind *k, const char *id,
-		   const struct unsent *event)
-{
-	(void)event;
-	(void)o;
-	(void)k;
-	(void)id;
-}
-
-void
-__wrap_task_wake(struct task *task)
-{
-	(void)task;
-}
-
-static int buried; /* events set aside for ever */
-
-bool
-__wrap_bus_publish_wait(struct bus *bus, const char *channel, const void *bytes,
-			size_t len)
-{
-	(void)bus;
-	tap_note("%s: %.*s", channel, (int)len, (const char *)bytes);
-	buried++;
-	return true;
-}
-
-static void
-need(const char *error)
-{
-	if (error == NULL)
-		return;
-	tap_note("%s", error);
-	abort();
-}
 
 static void
 open_services(void)
@@ -135,7 +88,7 @@ open_services(void)
 
 	need(sodium_init() < 0 ? "libsodium can't start" : NULL);
 	mongoc_init();
-	past = mongoc_client_new(stack("MONGO_URI"));
+	scenario_open();
 	log_init("test", "error");
 	token_init(stack("JWT_KEY"), "");
 	need(setting_read(tables, errors, sizeof(errors)) == 0 ? NULL : errors);
@@ -173,447 +126,9 @@ close_services(void)
 	mailer_close();
 	for (size_t i = 0; i < SERVICES; i++)
 		store_close(services[i]->store);
-	mongoc_client_destroy(past);
+	scenario_close();
 	mongoc_cleanup();
 }
-
-/* --- asking them --- */
-
-static void
-no_more(FCGX_Stream *stream)
-{
-	stream->isClosed = 1;
-}
-
-static void
-full(FCGX_Stream *stream, int closing)
-{
-	(void)closing;
-	stream->isClosed = 1;
-}
-
-/* How long the body takes to come, in ms, and what it is. */
-static long dawdles;
-static unsigned char *body_at, *body_end;
-
-static void
-dawdle(FCGX_Stream *stream)
-{
-	calls_later(dawdles);
-	stream->rdNext = stream->stopUnget = body_at;
-	stream->stop = body_end;
-	stream->fillBuffProc = no_more;
-}
-
-/* The last answer. */
-static char answer_text_[1 << 19];
-static const char *answer_body;
-
-/* Asks as nginx would; the answer's status, or 0 when it broke off. */
-static int
-ask_in(struct service *service, const char *const *params, const char *token,
-       const char *body, size_t len, bool transfer)
-{
-	struct context cx = {.service = service, .arena = arena_new()};
-	const size_t max = sizeof(answer_text_) - 1;
-	char *bytes = malloc(len + 1), *envp[16];
-	FCGX_Stream in = {.isReader = 1, .fillBuffProc = no_more};
-	FCGX_Stream out = {.wrNext = (unsigned char *)answer_text_,
-			   .emptyBuffProc = full};
-	FCGX_Request rq = {.in = &in, .out = &out, .envp = envp, .ipcFd = -1};
-	const char *end;
-	int n = 0, status;
-
-	for (; params[n] != NULL; n++)
-		envp[n] = arena_strdup(cx.arena, params[n]);
-	envp[n++] = arena_strdup(
-		cx.arena, arena_printf(cx.arena, "CONTENT_LENGTH=%zu", len));
-	if (token != NULL)
-		envp[n++] = arena_strdup(
-			cx.arena,
-			arena_printf(cx.arena, "HTTP_AUTHORIZATION=Bearer %s",
-				     token));
-	envp[n] = NULL;
-	if (len > 0)
-		memcpy(bytes, body, len);
-	in.rdNext = in.stopUnget = body_at = (unsigned char *)bytes;
-	in.wrNext = in.stop = body_end = in.rdNext + len;
-	if (dawdles > 0) {
-		in.stop = in.rdNext;
-		in.fillBuffProc = dawdle;
-	}
-	out.rdNext = out.stop = out.wrNext + max;
-	http_serve(&cx, &rq, transfer);
-	n = (int)(out.FCGI_errno != 0
-			  ? 0
-			  : out.wrNext - (unsigned char *)answer_text_);
-	answer_text_[n] = '\0';
-	end = strstr(answer_text_, "\r\n\r\n");
-	answer_body = end ? end + 4 : "";
-	status = end ? (int)strtol(answer_text_ + strlen("Status: "), NULL, 10)
-		     : 0;
-	free(bytes);
-	arena_free(cx.arena);
-	return status;
-}
-
-static int
-call_in(struct service *service, const char *method, const char *path,
-	const char *token, const char *body)
-{
-	char *m = text("REQUEST_METHOD=%s", method);
-	char *p = text("SCRIPT_NAME=%s", path);
-	int status = ask_in(service,
-			    (const char *const[]){m, p,
-						  "CONTENT_TYPE="
-						  "application/json",
-						  NULL},
-			    token, body, strlen(body), false);
-
-	free(m);
-	free(p);
-	return status;
-}
-
-/* Copies the id in the last answer. */
-static void
-answer_id(char id[ID_SIZE])
-{
-	json_object *o = json_tokener_parse(answer_body);
-	const char *s = json_text(o, "id");
-
-	CU_ASSERT_FATAL(s != NULL && id_valid(s));
-	memcpy(id, s, ID_SIZE);
-	json_object_put(o);
-}
-
-/* Tells a service of an event.  200: heard; 503: again, please. */
-static int
-tell(struct service *service, enum event_type type, const char *subject,
-     int64_t version, const char *fmt, ...)
-{
-	struct arena *a = arena_new();
-	char data[1024];
-	const char *id, *event;
-	enum bus_verdict verdict;
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(data, sizeof(data), fmt, ap);
-	va_end(ap);
-	event = event_write(a, type, subject, version,
-			    json_read(a, data, strlen(data)), &id, NULL);
-	verdict = listen_handle(service, event_channel(type), event,
-				strlen(event));
-	arena_free(a);
-	return verdict == BUS_DONE ? 200 : 503;
-}
-
-static int
-run_in(struct service *service, struct task *task)
-{
-	struct context cx = {.service = service, .arena = arena_new()};
-
-	task->run(&cx);
-	arena_free(cx.arena);
-	return 0; /* it does not say */
-}
-
-/* --- all that is stored --- */
-
-/* Calls each(collection) for all of the service's. */
-static void
-each_collection(struct service *service,
-		void (*each)(mongoc_collection_t *c, FILE *to), FILE *to)
-{
-	char *db = text("calls_%s", service->name);
-
-	for (int k = 0;; k++) {
-		const struct kind *kind = service->kinds[k];
-		mongoc_collection_t *c = mongoc_client_get_collection(
-			past, db, kind ? kind->collection : "heard");
-
-		each(c, to);
-		mongoc_collection_destroy(c);
-		if (kind == NULL)
-			break;
-	}
-	free(db);
-}
-
-static void
-empty(mongoc_collection_t *c, FILE *to)
-{
-	bson_t all = BSON_INITIALIZER;
-
-	(void)to;
-	mongoc_collection_delete_many(c, &all, NULL, NULL, NULL);
-}
-
-/* How often it was changed, and until when somebody works on it, is no part of
- * a state; nor are guesses that count until they are known to be right. */
-static void
-dump(mongoc_collection_t *c, FILE *to)
-{
-	bson_t all = BSON_INITIALIZER;
-	/* Pieces of files; else as they came. */
-	bson_t *opts = BCON_NEW("sort", "{", "n", BCON_INT32(1), "}");
-	mongoc_cursor_t *cursor =
-		mongoc_collection_find_with_opts(c, &all, opts, NULL);
-	const bson_t *doc;
-
-	while (mongoc_cursor_next(cursor, &doc)) {
-		bson_t kept = BSON_INITIALIZER;
-		char *json;
-
-		bson_copy_to_excluding_noinit(doc, &kept, "rev", "leaseUntil",
-					      "trace", "chunks", "data",
-					      "count", "since", NULL);
-		json = bson_as_relaxed_extended_json(&kept, NULL);
-		fprintf(to, "%s %s\n", mongoc_collection_get_name(c), json);
-		bson_free(json);
-		bson_destroy(&kept);
-	}
-	mongoc_cursor_destroy(cursor);
-	bson_destroy(opts);
-}
-
-/* Ids are numbered as they come; what is random, or a time, is left out. */
-static char *
-plain(char *s)
-{
-	static char ids[64][ID_SIZE];
-	char *out = malloc(2 * strlen(s) + 1), *to = out;
-	int known = 0;
-
-	while (*s != '\0') {
-		size_t hex = strspn(s, "0123456789abcdef");
-		size_t digits = strspn(s, "0123456789");
-
-		if (hex == ID_SIZE - 1) {
-			int i = 0;
-
-			while (i < known && strncmp(ids[i], s, hex) != 0)
-				i++;
-			if (i == known && known < 63)
-				memcpy(ids[known++], s, hex);
-			to += sprintf(to, "#%d", i);
-			s += hex;
-		} else if (strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1) {
-			*to++ = '~';
-			s += COUPON_CODE_SIZE - 1;
-		} else if (hex >= 16 || digits >= 10) {
-			*to++ = '~';
-			s += hex;
-		} else if (strncmp(s, "$argon2id$", 10) == 0) {
-			s += strcspn(s, "\"");
-		} else if (hex == 4 && s[4] == '-' && isdigit(s[5])) {
-			*to++ = '@'; /* 2026-01-01T00:00:00.000Z */
-			s += strcspn(s, "Z");
-		} else if (hex > 0) {
-			memcpy(to, s, hex);
-			to += hex;
-			s += hex;
-		} else {
-			*to++ = *s++;
-		}
-	}
-	*to = '\0';
-	return out;
-}
-
-static char *
-state(struct service *service)
-{
-	char *bytes, *s;
-	size_t len;
-	FILE *to = open_memstream(&bytes, &len);
-
-	each_collection(service, dump, to);
-	fclose(to);
-	s = plain(bytes);
-	free(bytes);
-	return s;
-}
-
-/* --- each in turn --- */
-
-static struct buyer seller, buyer, admin;
-
-/* Gives them a new token. */
-static void
-renew(struct buyer *b, const char *role)
-{
-	struct arena *a = arena_new();
-	struct user user = {.role = role, .email = "a@x.edu"};
-
-	memcpy(user.id, b->id, ID_SIZE);
-	snprintf(b->token, sizeof(b->token), "%s", token_make(a, &user));
-	arena_free(a);
-}
-
-struct scenario {
-	struct service *of;
-	void (*set)(void); /* in empty databases */
-	int (*act)(void);  /* a status; 0: it does not say, or broke off */
-	int good;	   /* that it says when all is well */
-	/* It goes in steps, of which some may be done; asked again, the others
-	 * are. */
-	bool steps;
-	/* The last of them are nobody's business but a task's. */
-	bool later;
-	bool soon; /* who waits for long is too late */
-	/* Asked again, it is done anew: nothing says that it is the same.  So
-	 * is it whole? */
-	bool (*whole)(void);
-	int again; /* what may be said then */
-};
-
-/* Nothing more is asked of it. */
-static bool
-whole(void)
-{
-	return true;
-}
-
-static void
-clear(struct service *service)
-{
-	each_collection(service, empty, NULL);
-}
-
-/* Tells where a state is another than it should be. */
-static void
-tell_difference(const char *what, const char *is, const char *should)
-{
-	size_t n = 0;
-
-	while (is[n] != '\0' && is[n] == should[n])
-		n++;
-	n = n > 100 ? n - 100 : 0;
-	tap_note("%s", what);
-	tap_note("is: …%.300s", is + n);
-	tap_note("should be: …%.300s",
-		 n < strlen(should) ? should + n : "nothing");
-}
-
-static bool
-is_failure(int status, const char *failed)
-{
-	/* A body that broke off is its sender's fault, and a token that can't
-	 * be read is none. */
-	if (strncmp(failed, "FCGX_Get", 8) == 0)
-		return status == 400;
-	if (strcmp(failed, "jwt_decode") == 0)
-		return status == 401;
-	return status == 0 || status == 500 || status == 503;
-}
-
-/* The clock goes on, so what gave up for a while tries again.  More than once
- * only where a step waits for another. */
-static void
-heal(const struct scenario *s, const char *after, const char *what)
-{
-	char *now = NULL;
-	int status = -1;
-
-	for (int i = 0; i < (s->steps ? 5 : 1); i++) {
-		bool done;
-
-		calls_later(s->soon ? SOON : RECOVERS);
-		renew(&seller, "user");
-		renew(&buyer, "user");
-		renew(&admin, "admin");
-		status = s->act();
-		free(now);
-		now = state(s->of);
-		done = s->whole ? s->whole() : strcmp(now, after) == 0;
-		if (done && (status == s->good || status == s->again)) {
-			free(now);
-			return;
-		}
-	}
-	tell_difference(what, now, after);
-	tap_note("status %d", status);
-	CU_FAIL("not as if nothing had failed");
-	free(now);
-}
-
-static void
-try_one(const struct scenario *s, long at, enum calls_how how,
-	const char *before, const char *after, int *ret_failed)
-{
-	static const char *const hows[] = {"cut", "lost", "refused"};
-	const char *failed;
-	char what[128], *now;
-	bool done;
-	int status;
-
-	/* Where all is slow, some of them. */
-	if (rounds(100) < 50 && how != CALL_CUT && (at + (long)how) % 3 != 0)
-		return;
-	clear(s->of);
-	s->set();
-	calls_begin(at, how);
-	status = s->act();
-	calls_end();
-	failed = calls_failed();
-	if (failed == NULL)
-		return;
-	++*ret_failed;
-	snprintf(what, sizeof(what), "number %ld, %s %s: status %d", at, failed,
-		 hows[how], status);
-	now = state(s->of);
-	done = strcmp(now, after) == 0;
-	if (status != s->good && !is_failure(status, failed)) {
-		tap_note("%s: %s", what, answer_body);
-		CU_FAIL("neither done nor an error");
-	}
-	if (s->good != 0 && status == s->good && !done && !s->later) {
-		tell_difference(what, now, after);
-		CU_FAIL("said to be done, and is not");
-	}
-	if (!done && !s->steps && strcmp(now, before) != 0) {
-		tell_difference(what, now, before);
-		CU_FAIL("half is stored");
-	}
-	free(now);
-	heal(s, after, what);
-}
-
-static void
-try_each(const struct scenario *s)
-{
-	char *before, *after;
-	int status, failed = 0;
-	long n;
-
-	buried = 0;
-	clear(s->of);
-	s->set();
-	before = state(s->of);
-	calls_begin(0, CALL_CUT);
-	status = s->act();
-	n = calls_end();
-	after = state(s->of);
-	TAP_INT(status, s->good);
-	CU_ASSERT(n > 0 && n < CALLS_MAX);
-	for (long at = 1; status == s->good && at <= n; at++)
-		for (int how = CALL_CUT; how <= CALL_REFUSED; how++)
-			try_one(s, at, (enum calls_how)how, before, after,
-				&failed);
-	TAP_INT(buried, 0);
-	CU_ASSERT(failed > 0);
-	tap_note("%ld calls, %d failures", n, failed);
-	free(before);
-	free(after);
-}
-
-#define EACH(name, ...)                                    \
-	static void name(void)                             \
-	{                                                  \
-		try_each(&(struct scenario){__VA_ARGS__}); \
-	}
 
 /* --- orders --- */
 
@@ -1034,7 +549,7 @@ full_outbox(void)
 	while (n < 100 && edit() == 200)
 		n++;
 	TAP_INT(n, STORE_MAX_UNSENT - 1);
-	CU_ASSERT_PTR_NOT_NULL(strstr(answer_text_, "Status: 503"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(answer_whole, "Status: 503"));
 	TAP_INT(empty_outbox(), 200);
 	TAP_INT(edit(), 200);
 }
@@ -1263,6 +778,115 @@ finish_pay(void)
 	*code = '\0';
 }
 
+/* --- what the gateway says of its own accord --- */
+
+static char *intent;
+
+/* It has nothing in its books, and knows no other time. */
+static void
+fresh_gateway(void)
+{
+	char *url = text("%s/_books", stack("STRIPE_API_BASE"));
+
+	TAP_INT(http_plain("DELETE", url, NULL)->status, 200);
+	calls_clock_right();
+	free(url);
+}
+
+static void
+with_told(void)
+{
+	struct deal d;
+
+	fresh_gateway();
+	with_captured();
+	memcpy(d.order, order_id, ID_SIZE);
+	free(intent);
+	intent = deal_intent(&d);
+}
+
+/* We gave up what it took all the same. */
+static void
+with_voided(void)
+{
+	with_told();
+	db_update("calls_payments", "payments", "{}",
+		  "{\"$set\":{\"status\":\"" PAYMENT_VOIDED "\"}}");
+}
+
+static int
+hear_webhook(void)
+{
+	char *body = text("{\"id\":\"evt_%s\",\"object\":\"event\",\"type\":"
+			  "\"payment_intent.succeeded\",\"data\":{\"object\":"
+			  "{\"object\":\"payment_intent\",\"id\":\"%s\"}}}",
+			  order_id, intent);
+	char *signature = webhook_signature(body, 0);
+	int status =
+		ask_in(&payments,
+		       (const char *const[]){"REQUEST_METHOD=POST",
+					     "SCRIPT_NAME=/api/payments/"
+					     "webhook",
+					     "CONTENT_TYPE=application/json",
+					     signature, NULL},
+		       NULL, body, strlen(body), false);
+	int64_t gave;
+
+	calls_end();
+	gave = gateway_refunded(order_id);
+	CU_ASSERT(gave == 1250 || (gave == 0 && status != 200));
+	free(signature);
+	free(body);
+	return status;
+}
+
+/* Somebody gave the money back in its dashboard, and no webhook came. */
+static void
+with_untold(void)
+{
+	char *form;
+
+	with_told();
+	form = text("payment_intent=%s&amount=1250", intent);
+	free(gateway_post("/v1/refunds", form));
+	free(form);
+}
+
+static int
+reconcile(void)
+{
+	run_in(&payments, &payments_reconciling);
+	calls_end();
+	check_gateway(1250, 1250);
+	return 0;
+}
+
+static void
+with_sale(void)
+{
+	with_payment();
+	db_update("calls_payments", "payments", "{}",
+		  "{\"$set\":{\"status\":\"" PAYMENT_CAPTURED "\"}}");
+}
+
+static int
+read_sales(void)
+{
+	return call_in(&payments, "GET", "/api/payments/sales", seller.token,
+		       "");
+}
+
+static void
+finish_gateway(void)
+{
+	free(intent);
+	intent = NULL;
+}
+
+EACH(webhook_told, &payments, with_voided, hear_webhook, 200, .steps = true)
+EACH(webhook_untold, &payments, with_untold, reconcile, 0, .steps = true)
+EACH(books_sales_, &payments, with_sale, read_sales, 200)
+
 EACH(payments_copy, &payments, nothing, hear_order, 200, .steps = true)
 EACH(payments_pay, &payments, with_order_copy, pay_once, 201, .steps = true)
 EACH(payments_capture, &payments, with_complete, settle, 0, .steps = true)
@@ -1311,7 +935,7 @@ with_session(void)
 	const char *p;
 
 	with_account();
-	p = strstr(answer_text_, TOKEN_REFRESH_COOKIE "=");
+	p = strstr(answer_whole, TOKEN_REFRESH_COOKIE "=");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(p);
 	snprintf(refresh_token, sizeof(refresh_token), "HTTP_COOKIE=%.*s",
 		 (int)strcspn(p, ";"), p);
@@ -1342,6 +966,105 @@ EACH(auth_sign_in, &auth, with_account, sign_in, 200, .whole = whole,
      .steps = true)
 EACH(auth_refresh, &auth, with_session, refresh, 200, .soon = true)
 EACH(auth_sign_out, &auth, with_session, sign_out, 200, .steps = true)
+
+/* --- auth's letters --- */
+
+static char letter_id[ID_SIZE];
+
+static int
+ask_for_letter(void)
+{
+	return tell(&auth, EVENT_MAIL_SEND, letter_id, 1,
+		    "{\"userId\":\"%s\",\"letter\":\"" MAIL_RECEIPT
+		    "\",\"orderId\":\"%s\",\"title\":\"Notes\","
+		    "\"amount\":1250}",
+		    buyer.id, order_id);
+}
+
+static void
+no_letter(void)
+{
+	with_account();
+	id_new(letter_id);
+}
+
+static void
+with_letter(void)
+{
+	no_letter();
+	TAP_INT(ask_for_letter(), 200);
+}
+
+static bool
+is_letter(const char *status)
+{
+	char *filter = text("{\"status\":\"%s\"}", status);
+	int64_t n = db_count("calls_auth", "letters", filter);
+
+	free(filter);
+	return n == 1;
+}
+
+/* How often the mail server took it. */
+static int
+letters_taken(void)
+{
+	char *command = text("cat '%s'/*.eml 2>/dev/null | "
+			     "grep -c 'Message-ID: <%s@'",
+			     letters_folder(), letter_id);
+	FILE *f = popen(command, "r");
+	int n = -1;
+
+	if (f == NULL || fscanf(f, "%d", &n) != 1)
+		n = -1;
+	if (f != NULL)
+		pclose(f);
+	free(command);
+	return n;
+}
+
+/* A letter is sent once it was taken, and waits until then. */
+static int
+send_letter(void)
+{
+	run_in(&auth, &mailer_sending);
+	calls_end();
+	CU_ASSERT(is_letter("queued") ||
+		  (is_letter("sent") && letters_taken() > 0));
+	return 0;
+}
+
+/* Twice where it is not known that it was taken, see mailer.h. */
+static bool
+letter_is_sent(void)
+{
+	int n = letters_taken();
+
+	return is_letter("sent") && (n == 1 || n == 2);
+}
+
+/* Without memory for the call it waits, too. */
+static void
+no_memory_for_letter(void)
+{
+	for (long at = 1; at <= 2; at++) {
+		clear(&auth);
+		with_letter();
+		calls_begin_fatal(at);
+		send_letter();
+		CU_ASSERT_PTR_NOT_NULL(calls_failed());
+		CU_ASSERT(is_letter("queued"));
+		TAP_INT(letters_taken(), 0);
+		calls_later(RECOVERS);
+		send_letter();
+		CU_ASSERT(is_letter("sent"));
+		TAP_INT(letters_taken(), 1);
+	}
+}
+
+EACH(auth_hear_letter, &auth, no_letter, ask_for_letter, 200, .steps = true)
+EACH(auth_send_letter, &auth, with_letter, send_letter, 0, .steps = true,
+     .whole = letter_is_sent)
 
 /* --- expiration and storefront: Redis and libcurl --- */
 
@@ -1606,10 +1329,17 @@ main(int argc, char **argv)
 		{"a coupon is redeemed", payments_redeem},
 		{"a coupon is spent", payments_spend},
 		{"no coupon", finish_pay},
+		{"a webhook tells of money to let go", webhook_told},
+		{"a refund that no webhook told of", webhook_untold},
+		{"a seller's sales", books_sales_},
+		{"no intent", finish_gateway},
 		{"an account is made", auth_sign_up},
 		{"signing in", auth_sign_in},
 		{"a session goes on", auth_refresh},
 		{"signing out", auth_sign_out},
+		{"a letter is asked for", auth_hear_letter},
+		{"a letter is sent", auth_send_letter},
+		{"no memory for a letter", no_memory_for_letter},
 		{"an order's time is noted", expiration_add},
 		{"timers are claimed", expiration_claim},
 		{"timers are done with", expiration_done},
@@ -1621,6 +1351,8 @@ main(int argc, char **argv)
 	int rc;
 
 	stack_up((const char *const[]){NULL});
+	setenv("SMTP_URL", letters_open(), 1);
+	setenv("SMTP_FROM", "market@example.edu", 1);
 	open_services();
 	rc = tap_run(argc, argv, tests);
 	close_services();
