@@ -241,30 +241,69 @@ empty(mongoc_collection_t *c, FILE *to)
 	mongoc_collection_delete_many(c, &all, NULL, NULL, NULL);
 }
 
+/* A document as JSON, and how many came before it. */
+struct line {
+	char *json;
+	size_t at;
+};
+
+static char
+looks(char c)
+{
+	return isxdigit(c) ? '0' : c;
+}
+
+/* In the order of what is no id, time or number: what is new may come before
+ * what is old, for the database puts it where something was deleted. */
+static int
+by_looks(const void *a, const void *b)
+{
+	const struct line *x = a, *y = b;
+
+	for (size_t i = 0;; i++) {
+		char c = looks(x->json[i]), d = looks(y->json[i]);
+
+		if (c != d)
+			return c < d ? -1 : 1;
+		if (c == '\0')
+			return x->at < y->at ? -1 : 1;
+	}
+}
+
 /* How often it was changed, and until when somebody works on it, is no part of
  * a state; nor are guesses that count until they are known to be right. */
 static void
 dump(mongoc_collection_t *c, FILE *to)
 {
 	bson_t all = BSON_INITIALIZER;
-	/* Pieces of files; else as they came. */
+	/* Pieces of files. */
 	bson_t *opts = BCON_NEW("sort", "{", "n", BCON_INT32(1), "}");
 	mongoc_cursor_t *cursor =
 		mongoc_collection_find_with_opts(c, &all, opts, NULL);
 	const bson_t *doc;
+	struct line *lines = NULL;
+	size_t n = 0;
 
 	while (mongoc_cursor_next(cursor, &doc)) {
 		bson_t kept = BSON_INITIALIZER;
-		char *json;
 
 		bson_copy_to_excluding_noinit(doc, &kept, "rev", "leaseUntil",
 					      "trace", "chunks", "data",
 					      "count", "since", "tries", NULL);
-		json = bson_as_relaxed_extended_json(&kept, NULL);
-		fprintf(to, "%s %s\n", mongoc_collection_get_name(c), json);
-		bson_free(json);
+		lines = realloc(lines, (n + 1) * sizeof(*lines));
+		lines[n] = (struct line){
+			bson_as_relaxed_extended_json(&kept, NULL), n};
+		n++;
 		bson_destroy(&kept);
 	}
+	if (n > 1)
+		qsort(lines, n, sizeof(*lines), by_looks);
+	for (size_t i = 0; i < n; i++) {
+		fprintf(to, "%s %s\n", mongoc_collection_get_name(c),
+			lines[i].json);
+		bson_free(lines[i].json);
+	}
+	free(lines);
 	mongoc_cursor_destroy(cursor);
 	bson_destroy(opts);
 }
@@ -290,7 +329,8 @@ plain(char *s)
 				memcpy(ids[known++], s, hex);
 			to += sprintf(to, "#%d", i);
 			s += hex;
-		} else if (strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1) {
+		} else if (to > out && to[-1] == '"' &&
+			   strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1) {
 			*to++ = '~';
 			s += COUPON_CODE_SIZE - 1;
 		} else if (hex >= 16 || digits >= 10) {
