@@ -117,7 +117,6 @@ http_reply_record(struct request *rq, int status, const struct field *fields,
 		  const void *rec)
 {
 	const struct head *head = rec;
-
 	struct json_out out = {rq->cx->arena};
 
 	http_set_header(rq, "ETag", "\"%lld\"", (long long)head->version);
