@@ -12,6 +12,9 @@
 #include "clock.h"
 #include "token.h"
 
+#define WEBHOOK_PACE 50	     /* ms before a webhook is sent again */
+#define WEBHOOK_INSIST 20000 /* ms that it is */
+
 void
 admin_make(struct buyer *b)
 {
@@ -244,4 +247,24 @@ webhook_event(const char *id, const char *type, const char *object,
 	a = webhook(body, 0);
 	free(body);
 	return a;
+}
+
+const struct answer *
+webhook_insist(const char *id, const char *type, const char *object,
+	       const char *intent)
+{
+	int64_t until = clock_monotonic() + WEBHOOK_INSIST;
+	const struct answer *a;
+
+	while ((a = webhook_event(id, type, object, intent))->status == 503 &&
+	       clock_monotonic() < until)
+		clock_sleep(WEBHOOK_PACE);
+	return a;
+}
+
+void
+webhook_taken(const char *id, const char *type, const char *object,
+	      const char *intent)
+{
+	TAP_INT(webhook_insist(id, type, object, intent)->status, 200);
 }

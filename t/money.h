@@ -51,6 +51,14 @@ const struct answer *webhook(const char *body, int64_t off);
 const struct answer *webhook_event(const char *id, const char *type,
 				   const char *object, const char *intent);
 
+/* The same, again and again, as the gateway does, until it is taken: a payment
+ * that somebody works on, if only the reconciliation after a start, says 503.
+ * webhook_taken() asserts that it was. */
+const struct answer *webhook_insist(const char *id, const char *type,
+				    const char *object, const char *intent);
+void webhook_taken(const char *id, const char *type, const char *object,
+		   const char *intent);
+
 /* Starts payments again once it has died of a failpoint. */
 void payments_start_again(void);
 
