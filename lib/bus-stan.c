@@ -500,14 +500,16 @@ give_back(struct bus *bus)
 
 /* Messages that are on their way together. */
 struct flight {
+	struct bus_message *messages;
+	size_t count;
+	int64_t began;
 	pthread_mutex_t lock; /* guards pending, and stored of the messages */
 	pthread_cond_t landed;
 	size_t pending;
-};
-
-struct passenger {
-	struct flight *flight;
-	struct bus_message *message;
+	struct passenger {
+		struct flight *flight;
+		struct bus_message *message;
+	} passengers[];
 };
 
 static void
@@ -529,41 +531,57 @@ on_ack(const char *guid, const char *error, void *closure)
 	land(closure, error == NULL);
 }
 
-void
-bus_publish_all(struct bus *bus, struct bus_message *messages, size_t count)
+struct flight *
+bus_publish_begin(struct bus *bus, struct bus_message *messages, size_t count)
 {
-	struct flight f = {.lock = PTHREAD_MUTEX_INITIALIZER,
-			   .landed = PTHREAD_COND_INITIALIZER,
-			   .pending = count};
-	struct passenger *p = xcalloc(count + 1, sizeof(*p));
+	struct flight *f =
+		xcalloc(1, sizeof(*f) + count * sizeof(f->passengers[0]));
 	stanConnection *conn = borrow(bus);
-	int64_t began = clock_micros();
 
+	f->messages = messages;
+	f->count = f->pending = count;
+	f->began = clock_micros();
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_cond_init(&f->landed, NULL);
 	for (size_t i = 0; i < count; i++) {
 		struct bus_message *m = &messages[i];
 
-		p[i] = (struct passenger){&f, m};
+		f->passengers[i] = (struct passenger){f, m};
 		if (conn == NULL ||
 		    stanConnection_PublishAsync(conn, m->channel, m->bytes,
 						(int)m->len, on_ack,
-						&p[i]) != NATS_OK)
-			land(&p[i], false);
+						&f->passengers[i]) != NATS_OK)
+			land(&f->passengers[i], false);
 	}
 	if (conn != NULL)
 		give_back(bus);
+	return f;
+}
+
+void
+bus_publish_end(struct flight *f)
+{
 	/* The library answers each that it took, with an error after
 	 * PUBLISH_WAIT or when the connection is closed. */
-	pthread_mutex_lock(&f.lock);
-	while (f.pending > 0)
-		pthread_cond_wait(&f.landed, &f.lock);
-	pthread_mutex_unlock(&f.lock);
-	if (count > 0)
-		METRIC_TIME(&metric_publish_seconds, clock_micros() - began,
+	pthread_mutex_lock(&f->lock);
+	while (f->pending > 0)
+		pthread_cond_wait(&f->landed, &f->lock);
+	pthread_mutex_unlock(&f->lock);
+	if (f->count > 0)
+		METRIC_TIME(&metric_publish_seconds, clock_micros() - f->began,
 			    NULL);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < f->count; i++)
 		METRIC_ADD(&metric_published, 1,
-			   messages[i].stored ? "stored" : "refused");
-	free(p);
+			   f->messages[i].stored ? "stored" : "refused");
+	pthread_cond_destroy(&f->landed);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
+
+void
+bus_publish_all(struct bus *bus, struct bus_message *messages, size_t count)
+{
+	bus_publish_end(bus_publish_begin(bus, messages, count));
 }
 
 bool

@@ -54,9 +54,14 @@ struct bus_message {
 /*
  * Hands all over, in order, and waits, some 3 s at most, for the answers: which
  * of them are known to be stored.  Any other may be stored all the same.
+ * In two steps: what is to be done meanwhile goes between them; the messages
+ * and their bytes must last till the second one.
  */
 void bus_publish_all(struct bus *bus, struct bus_message *messages,
 		     size_t count);
+struct flight *bus_publish_begin(struct bus *bus, struct bus_message *messages,
+				 size_t count);
+void bus_publish_end(struct flight *flight);
 
 /* As bus_publish_all(), one.  True when it is stored. */
 bool bus_publish_wait(struct bus *bus, const char *channel, const void *bytes,

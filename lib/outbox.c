@@ -12,9 +12,10 @@
 #include "service.h"
 
 #define QUEUE 1024	  /* records that wait */
-#define BATCH 32	  /* records whose events are on their way at once */
+#define COPIES 256	  /* those of them that have their event with them */
+#define BATCH 64	  /* records whose events are on their way at once */
 #define SWEEP_EVERY 10000 /* ms */
-#define SWEEP_LIMIT 1000  /* records of one kind in one sweep */
+#define SWEEP_LIMIT 256	  /* records of one kind that are read at once */
 #define REFUSED_WAIT 100  /* ms, before it is tried again */
 #define CLOSE_WAIT 2000	  /* ms for what is queued at the end */
 
@@ -24,9 +25,21 @@ struct item {
 	struct unsent *event; /* the one in its outbox; NULL: look */
 };
 
+/* Records whose events are on their way, or sent and still to be taken out of
+ * their outboxes. */
+struct batch {
+	struct context cx; /* of what is looked up for it */
+	struct item items[BATCH];
+	struct outgoing records[BATCH]; /* likewise; none: nothing to send */
+	size_t count;
+	bool failed; /* the bus or the database refused some of it */
+};
+
 struct outbox {
 	const struct service *service;
 	pthread_t thread;
+	struct batch batches[2]; /* the thread's: one is filled, one was sent */
+	int filling;
 	pthread_mutex_t lock; /* guards all that follows */
 	pthread_cond_t changed;
 	struct item queue[QUEUE]; /* a ring */
@@ -66,115 +79,240 @@ copy_of(const struct unsent *event)
 	return copy;
 }
 
-/* The events of one record, on their way. */
-struct sending {
-	struct unsent *unsent;
-	size_t first, count; /* of the batch's messages */
-};
-
-/* Takes what the bus has stored out of the outboxes: those of each kind at
- * once. */
-static bool
-note_sent(struct context *cx, const struct item *items, const struct sending *s,
-	  const size_t *stored, size_t n)
-{
-	struct sent *sent = arena_alloc(cx->arena, n * sizeof(*sent));
-	bool all = true;
-
-	for (size_t i = 0; i < n; i++) {
-		size_t count = 0, j = 0;
-
-		while (items[j].kind != items[i].kind)
-			j++;
-		if (j < i)
-			continue; /* that kind's are done */
-		for (; j < n; j++)
-			if (items[j].kind == items[i].kind && stored[j] > 0)
-				sent[count++] = (struct sent){
-					items[j].id, s[j].unsent, stored[j]};
-		if (count > 0 &&
-		    store_sent(cx, items[i].kind, sent, count) != NULL)
-			all = false;
-	}
-	return all;
-}
-
-/* Publishes all that the batch's records have.  False when the bus or the
- * database refused some. */
-static bool
-send_batch(struct context *cx, const struct item *items, size_t n)
-{
-	struct sending *s = arena_alloc(cx->arena, n * sizeof(*s));
-	size_t *stored = arena_alloc(cx->arena, n * sizeof(*stored));
-	struct bus_message *messages = arena_alloc(
-		cx->arena, n * STORE_MAX_UNSENT * sizeof(*messages));
-	size_t count = 0;
-	int64_t began = clock_micros();
-	bool all = true;
-
-	for (size_t i = 0; i < n; i++) {
-		s[i].first = count;
-		if (items[i].event != NULL) {
-			s[i].unsent = items[i].event;
-			s[i].count = 1;
-		} else if (store_unsent(cx, items[i].kind, items[i].id,
-					&s[i].unsent, &s[i].count) != NULL) {
-			all = false;
-		}
-		for (size_t j = 0; j < s[i].count; j++)
-			messages[count++] = (struct bus_message){
-				.channel = s[i].unsent[j].channel,
-				.bytes = s[i].unsent[j].body,
-				.len = strlen(s[i].unsent[j].body)};
-	}
-	bus_publish_all(cx->service->bus, messages, count);
-	FAILPOINT("published");
-	for (size_t i = 0; i < n; i++) {
-		/* In order: what is behind one that failed is sent again. */
-		while (stored[i] < s[i].count &&
-		       messages[s[i].first + stored[i]].stored) {
-			const struct unsent *u = &s[i].unsent[stored[i]++];
-
-			span_sent(cx->arena, &u->span, u->channel, u->id,
-				  began);
-		}
-		if (stored[i] < s[i].count)
-			all = false;
-	}
-	return note_sent(cx, items, s, stored, n) && all;
-}
-
-static void
-sweep(struct outbox *o, struct context *cx)
-{
-	const char **ids;
-	size_t n;
-
-	if (GUARD_OFF("sweep") || !bus_connected(o->service->bus))
-		return;
-	for (int i = 0; o->service->kinds[i] != NULL; i++) {
-		const struct kind *kind = o->service->kinds[i];
-
-		if (kind->publishes == NULL ||
-		    store_with_unsent(cx, kind, SWEEP_LIMIT, &ids, &n) != NULL)
-			continue;
-		for (size_t j = 0; j < n; j++)
-			outbox_wake(o, kind, ids[j], NULL);
-	}
-}
-
-/* Takes up to BATCH records off the queue.  The lock is held. */
+/* Those of a batch that are of one kind. */
 static size_t
-take(struct outbox *o, struct item *items)
+of_kind(const struct batch *b, const struct kind *kind, size_t *ret)
 {
 	size_t n = 0;
 
-	while (o->count > 0 && n < BATCH) {
-		items[n++] = o->queue[o->first];
-		o->first = (o->first + 1) % QUEUE;
-		o->count--;
-	}
+	for (size_t i = 0; i < b->count; i++)
+		if (b->items[i].kind == kind)
+			ret[n++] = i;
 	return n;
+}
+
+/* Looks up what waits in the outboxes of those that came without it. */
+static void
+look(struct batch *b)
+{
+	const struct kind *const *kinds = b->cx.service->kinds;
+	const char *ids[BATCH];
+	size_t at[BATCH], n, found;
+	struct outgoing *o;
+
+	for (; *kinds != NULL; kinds++) {
+		size_t wanted = 0;
+
+		n = of_kind(b, *kinds, at);
+		for (size_t i = 0; i < n; i++)
+			if (b->items[at[i]].event == NULL)
+				ids[wanted++] = b->items[at[i]].id;
+		if (wanted == 0)
+			continue;
+		if (store_unsent(&b->cx, *kinds, ids, wanted, &o, &found) !=
+		    NULL) {
+			b->failed = true;
+			continue;
+		}
+		for (size_t i = 0; i < n; i++)
+			for (size_t j = 0; j < found; j++)
+				if (strcmp(b->items[at[i]].id, o[j].id) == 0)
+					b->records[at[i]] = o[j];
+	}
+}
+
+/* Takes what the bus has stored of the batch that was sent out of the
+ * outboxes.  What was refused waits for its turn again; false when some was. */
+static bool
+settle(struct outbox *o)
+{
+	struct batch *b = &o->batches[!o->filling];
+	const struct kind *const *kinds = b->cx.service->kinds;
+	struct outgoing sent[BATCH];
+	size_t at[BATCH], n, count;
+	bool failed;
+
+	for (; b->count > 0 && *kinds != NULL; kinds++) {
+		count = 0;
+		n = of_kind(b, *kinds, at);
+		for (size_t i = 0; i < n; i++)
+			if (b->records[at[i]].count > 0)
+				sent[count++] = b->records[at[i]];
+		if (count > 0 &&
+		    store_sent(&b->cx, *kinds, sent, count) != NULL)
+			b->failed = true;
+	}
+	for (size_t i = 0; i < b->count; i++) {
+		struct item *item = &b->items[i];
+
+		free(item->event);
+		if (b->failed)
+			outbox_wake(o, item->kind, item->id, NULL);
+	}
+	failed = b->failed;
+	arena_reset(b->cx.arena);
+	b->count = 0;
+	b->failed = false;
+	return !failed;
+}
+
+/* Publishes the batch that was filled, and meanwhile settles the one before:
+ * returns whether that went well. */
+static bool
+publish(struct outbox *o)
+{
+	struct batch *b = &o->batches[o->filling];
+	int64_t began = clock_micros();
+	struct bus_message *messages;
+	struct flight *flight;
+	size_t count = 0;
+	bool settled;
+
+	for (size_t i = 0; i < b->count; i++)
+		count += b->records[i].count;
+	messages = arena_alloc(b->cx.arena, count * sizeof(*messages));
+	count = 0;
+	for (size_t i = 0; i < b->count; i++)
+		for (size_t j = 0; j < b->records[i].count; j++) {
+			const struct unsent *u = &b->records[i].unsent[j];
+
+			messages[count++] =
+				(struct bus_message){.channel = u->channel,
+						     .bytes = u->body,
+						     .len = strlen(u->body)};
+		}
+	flight = bus_publish_begin(o->service->bus, messages, count);
+	settled = settle(o);
+	bus_publish_end(flight);
+	FAILPOINT("published");
+	for (size_t i = 0; i < b->count; i++) {
+		struct outgoing *r = &b->records[i];
+		size_t all = r->count;
+
+		/* In order: what is behind one that failed is sent again. */
+		for (r->count = 0; r->count < all && messages[r->count].stored;
+		     r->count++) {
+			const struct unsent *u = &r->unsent[r->count];
+
+			span_sent(b->cx.arena, &u->span, u->channel, u->id,
+				  began);
+		}
+		if (r->count < all)
+			b->failed = true;
+		messages += all;
+	}
+	o->filling = !o->filling;
+	return settled;
+}
+
+/* Empties the queue.  The lock is held. */
+static void
+forget(struct outbox *o)
+{
+	for (; o->count > 0; o->count--) {
+		free(o->queue[o->first].event);
+		o->first = (o->first + 1) % QUEUE;
+	}
+}
+
+/* What is queued now may be found by the sweep that is under way: it is looked
+ * up, so that it does not go twice.  The lock is held. */
+static void
+distrust(struct outbox *o)
+{
+	for (size_t i = 0; i < o->count; i++) {
+		struct item *item = &o->queue[(o->first + i) % QUEUE];
+
+		free(item->event);
+		item->event = NULL;
+	}
+}
+
+/* Sends what these records have, in as many batches as it takes. */
+static bool
+send_records(struct outbox *o, const struct kind *kind,
+	     const struct outgoing *records, size_t count)
+{
+	bool sent = true;
+
+	while (sent && count > 0) {
+		struct batch *b = &o->batches[o->filling];
+
+		for (; b->count < BATCH && count > 0; records++, count--) {
+			struct item *item = &b->items[b->count];
+
+			*item = (struct item){.kind = kind};
+			memcpy(item->id, records->id, ID_SIZE);
+			b->records[b->count++] = *records;
+		}
+		sent = publish(o);
+	}
+	return settle(o) && sent;
+}
+
+static bool
+is_stopping(struct outbox *o)
+{
+	bool stopping;
+
+	pthread_mutex_lock(&o->lock);
+	stopping = o->stopping;
+	pthread_mutex_unlock(&o->lock);
+	return stopping;
+}
+
+/* Sends all that is in outboxes.  False when some was refused. */
+static bool
+sweep(struct outbox *o, struct context *cx)
+{
+	const struct kind *const *kinds = o->service->kinds;
+	struct outgoing *records;
+	bool sent = settle(o);
+	size_t n;
+
+	for (; sent && !GUARD_OFF("sweep") && *kinds != NULL; kinds++) {
+		if ((*kinds)->publishes == NULL)
+			continue;
+		do {
+			sent = store_unsent(cx, *kinds, NULL, SWEEP_LIMIT,
+					    &records, &n) == NULL &&
+			       send_records(o, *kinds, records, n);
+			arena_reset(cx->arena);
+		} while (sent && n == SWEEP_LIMIT && !is_stopping(o));
+	}
+	return sent;
+}
+
+/* Takes up to BATCH records off the queue, each once.  True when all have their
+ * event with them.  The lock is held. */
+static bool
+take(struct outbox *o)
+{
+	struct batch *b = &o->batches[o->filling];
+	bool known = true;
+
+	for (; o->count > 0 && b->count < BATCH; o->count--) {
+		struct item *item = &o->queue[o->first];
+		size_t at = 0;
+
+		o->first = (o->first + 1) % QUEUE;
+		while (at < b->count && (b->items[at].kind != item->kind ||
+					 strcmp(b->items[at].id, item->id)))
+			at++;
+		if (at < b->count) {
+			/* There is more now than either has with it. */
+			free(b->items[at].event);
+			free(item->event);
+			item->event = NULL;
+		} else {
+			b->count++;
+		}
+		b->items[at] = *item;
+		b->records[at] = (struct outgoing){b->items[at].id, item->event,
+						   item->event != NULL};
+		known = known && item->event != NULL;
+	}
+	return known;
 }
 
 static void
@@ -191,49 +329,55 @@ run(void *closure)
 {
 	struct outbox *o = closure;
 	struct context cx = {.service = o->service, .arena = arena_new()};
-	struct item items[BATCH];
 	int64_t next_sweep = 0;
-	bool connected = false, sent = true;
-	size_t n;
+	bool connected = false, sent = true, known;
 
 	pthread_mutex_lock(&o->lock);
-	while (!o->stopping ||
-	       (o->count > 0 && sent && clock_monotonic() < o->stop_by)) {
+	while (!o->stopping || (o->count > 0 && sent && connected &&
+				clock_monotonic() < o->stop_by)) {
 		/* What was saved while the bus was away is found at once when
 		 * it is back. */
-		bool now_connected = bus_connected(o->service->bus);
+		bool was = connected;
 
-		if ((now_connected && !connected) || o->missed ||
-		    clock_monotonic() >= next_sweep) {
-			o->missed = false;
-			pthread_mutex_unlock(&o->lock);
-			sweep(o, &cx);
-			pthread_mutex_lock(&o->lock);
-			next_sweep = clock_monotonic() + SWEEP_EVERY;
-		}
-		connected = now_connected;
-		n = take(o, items);
-		if (n == 0) {
+		connected = bus_connected(o->service->bus);
+		if (!connected) {
 			if (!o->stopping)
-				wait_until(o, connected ? next_sweep
-							: clock_monotonic() +
-								  REFUSED_WAIT);
+				wait_until(o, clock_monotonic() + REFUSED_WAIT);
+			continue;
+		}
+		if (!was || o->missed || clock_monotonic() >= next_sweep) {
+			o->missed = false;
+			forget(o); /* it is saved, and found */
+			pthread_mutex_unlock(&o->lock);
+			sent = sweep(o, &cx);
+			pthread_mutex_lock(&o->lock);
+			distrust(o);
+			next_sweep = clock_monotonic() +
+				     (sent ? SWEEP_EVERY : REFUSED_WAIT);
+		}
+		known = take(o);
+		if (o->batches[0].count + o->batches[1].count == 0) {
+			if (!o->stopping)
+				wait_until(o, next_sweep);
 			continue;
 		}
 		pthread_mutex_unlock(&o->lock);
-		sent = send_batch(&cx, items, n);
-		arena_reset(cx.arena);
-		for (size_t i = 0; i < n; i++) {
-			free(items[i].event);
-			if (!sent)
-				outbox_wake(o, items[i].kind, items[i].id,
-					    NULL);
+		if (o->batches[o->filling].count == 0) {
+			sent = settle(o);
+		} else if (known) {
+			sent = publish(o);
+		} else {
+			/* What was sent is not to be found again. */
+			sent = settle(o);
+			look(&o->batches[o->filling]);
+			sent = publish(o) && sent;
 		}
 		pthread_mutex_lock(&o->lock);
 		if (!sent && !o->stopping)
 			wait_until(o, clock_monotonic() + REFUSED_WAIT);
 	}
 	pthread_mutex_unlock(&o->lock);
+	settle(o);
 	arena_free(cx.arena);
 	return NULL;
 }
@@ -247,6 +391,9 @@ outbox_open(const struct service *service)
 	if (o == NULL)
 		_exit(EX_OSERR);
 	o->service = service;
+	for (int i = 0; i < 2; i++)
+		o->batches[i].cx = (struct context){.service = service,
+						    .arena = arena_new()};
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -261,31 +408,19 @@ void
 outbox_wake(struct outbox *o, const struct kind *kind, const char *id,
 	    const struct unsent *event)
 {
-	bool there = false;
+	struct item *item;
 
 	pthread_mutex_lock(&o->lock);
-	/* Often the record that waits last is woken again: once is enough, and
-	 * what it has then is looked at. */
-	if (o->count > 0) {
-		struct item *last =
-			&o->queue[(o->first + o->count - 1) % QUEUE];
-
-		there = last->kind == kind && strcmp(last->id, id) == 0;
-		if (there) {
-			free(last->event);
-			last->event = NULL;
-		}
-	}
 	if (o->count == QUEUE) {
-		o->missed = true; /* GCOVR_EXCL_LINE: 1,024 wait */
-	} else if (!there) {
-		struct item *item = &o->queue[(o->first + o->count) % QUEUE];
-
+		o->missed = true;
+	} else {
+		item = &o->queue[(o->first + o->count) % QUEUE];
 		item->kind = kind;
 		memcpy(item->id, id, ID_SIZE);
 		/* What can't leave soon takes no memory. */
-		item->event = event != NULL && o->count < BATCH ? copy_of(event)
-								: NULL;
+		item->event = event != NULL && o->count < COPIES
+				      ? copy_of(event)
+				      : NULL;
 		o->count++;
 	}
 	pthread_cond_signal(&o->changed);
@@ -303,10 +438,9 @@ outbox_close(struct outbox *o)
 	pthread_cond_signal(&o->changed);
 	pthread_mutex_unlock(&o->lock);
 	pthread_join(o->thread, NULL);
-	for (; o->count > 0; o->count--) {
-		free(o->queue[o->first].event);
-		o->first = (o->first + 1) % QUEUE;
-	}
+	forget(o);
+	for (int i = 0; i < 2; i++)
+		arena_free(o->batches[i].cx.arena);
 	pthread_cond_destroy(&o->changed);
 	pthread_mutex_destroy(&o->lock);
 	free(o);

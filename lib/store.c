@@ -868,38 +868,6 @@ text_at(struct context *cx, const bson_iter_t *document, const char *name)
 	return "";
 }
 
-const struct fail *
-store_unsent(struct context *cx, const struct kind *kind, const char *id,
-	     struct unsent **ret_unsent, size_t *ret_count)
-{
-	mongoc_cursor_t *cursor;
-	bson_error_t error;
-	const bson_t *doc;
-	bson_iter_t i, e;
-	size_t n = 0;
-
-	TRY(find(cx, kind->collection, id_filter(id), NULL, 1, "outbox",
-		 &cursor));
-	if (mongoc_cursor_next(cursor, &doc)) {
-		*ret_unsent = arena_alloc(cx->arena,
-					  sizeof(**ret_unsent) *
-						  (size_t)count_unsent(doc));
-		if (bson_iter_init_find(&i, doc, "outbox") &&
-		    bson_iter_recurse(&i, &e))
-			while (bson_iter_next(&e))
-				(*ret_unsent)[n++] = (struct unsent){
-					text_at(cx, &e, "id"),
-					text_at(cx, &e, "channel"),
-					text_at(cx, &e, "body"),
-					{text_at(cx, &e, "span"),
-					 text_at(cx, &e, "below")}};
-	} else if (mongoc_cursor_error(cursor, &error)) {
-		return store_failed(cx, &error);
-	}
-	*ret_count = n;
-	return NULL;
-}
-
 /* Finds the records that have unsent events. */
 static bson_t *
 unsent_filter(void)
@@ -962,50 +930,89 @@ store_waiting(struct context *cx, const struct kind *kind,
 	return NULL;
 }
 
-const struct fail *
-store_with_unsent(struct context *cx, const struct kind *kind, int64_t limit,
-		  const char ***ret_ids, size_t *ret_count)
+/* What one document of these queries holds. */
+static struct outgoing
+outgoing_of(struct context *cx, const bson_t *doc)
 {
-	const char **ids = arena_alloc(cx->arena, (size_t)limit * sizeof(*ids));
+	struct unsent *unsent = arena_alloc(
+		cx->arena, sizeof(*unsent) * (size_t)count_unsent(doc));
+	char *id = arena_alloc(cx->arena, ID_SIZE);
+	bson_iter_t i, e;
+	size_t n = 0;
+
+	if (bson_iter_init_find(&i, doc, "_id"))
+		bson_oid_to_string(bson_iter_oid(&i), id);
+	if (bson_iter_init_find(&i, doc, "outbox") && bson_iter_recurse(&i, &e))
+		while (bson_iter_next(&e))
+			unsent[n++] =
+				(struct unsent){text_at(cx, &e, "id"),
+						text_at(cx, &e, "channel"),
+						text_at(cx, &e, "body"),
+						{text_at(cx, &e, "span"),
+						 text_at(cx, &e, "below")}};
+	return (struct outgoing){id, unsent, n};
+}
+
+/* One of many ids. */
+static bson_t *
+ids_filter(const char *const *ids, size_t count)
+{
+	bson_t *filter = bson_new(), which, in;
+	char number[24];
+	bson_oid_t oid;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
+	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(number, sizeof(number), "%zu", i);
+		bson_oid_init_from_string(&oid, ids[i]);
+		BSON_APPEND_OID(&in, number, &oid);
+	}
+	bson_append_array_end(&which, &in);
+	bson_append_document_end(filter, &which);
+	return filter;
+}
+
+const struct fail *
+store_unsent(struct context *cx, const struct kind *kind,
+	     const char *const *ids, size_t count, struct outgoing **ret,
+	     size_t *ret_count)
+{
 	mongoc_cursor_t *cursor;
 	bson_error_t error;
 	const bson_t *doc;
-	bson_iter_t i;
 	size_t n = 0;
-	char id[ID_SIZE];
 
-	TRY(find(cx, kind->collection, unsent_filter(), NULL, limit, "_id",
-		 &cursor));
-	while (n < (size_t)limit && mongoc_cursor_next(cursor, &doc)) {
-		if (!bson_iter_init_find(&i, doc, "_id") ||
-		    !BSON_ITER_HOLDS_OID(&i))
-			/* GCOVR_EXCL_START: all ids are of this type */
-			continue;
-		/* GCOVR_EXCL_STOP */
-		bson_oid_to_string(bson_iter_oid(&i), id);
-		ids[n++] = arena_strdup(cx->arena, id);
-	}
+	*ret = arena_alloc(cx->arena, count * sizeof(**ret));
+	TRY(find(cx, kind->collection,
+		 ids ? ids_filter(ids, count) : unsent_filter(), NULL,
+		 (int64_t)count, "outbox", &cursor));
+	while (n < count && mongoc_cursor_next(cursor, &doc))
+		if (((*ret)[n] = outgoing_of(cx, doc)).count > 0)
+			n++;
 	if (mongoc_cursor_error(cursor, &error))
 		return store_failed(cx, &error);
-	*ret_ids = ids;
 	*ret_count = n;
 	return NULL;
 }
 
+/* Takes each event out of whichever of the outboxes it is in. */
 static bson_t *
-pull_update(struct context *cx, const struct sent *sent)
+pull_update(struct context *cx, const struct outgoing *sent, size_t count)
 {
 	bson_t *update = new_bson(cx), pull, outbox, which, in;
 	char number[24];
+	size_t n = 0;
 
 	BSON_APPEND_DOCUMENT_BEGIN(update, "$pull", &pull);
 	BSON_APPEND_DOCUMENT_BEGIN(&pull, "outbox", &outbox);
 	BSON_APPEND_DOCUMENT_BEGIN(&outbox, "id", &which);
 	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
-	for (size_t i = 0; i < sent->count; i++) {
-		snprintf(number, sizeof(number), "%zu", i);
-		BSON_APPEND_UTF8(&in, number, sent->unsent[i].id);
-	}
+	for (size_t i = 0; i < count; i++)
+		for (size_t j = 0; j < sent[i].count; j++) {
+			snprintf(number, sizeof(number), "%zu", n++);
+			BSON_APPEND_UTF8(&in, number, sent[i].unsent[j].id);
+		}
 	bson_append_array_end(&which, &in);
 	bson_append_document_end(&outbox, &which);
 	bson_append_document_end(&pull, &outbox);
@@ -1013,35 +1020,22 @@ pull_update(struct context *cx, const struct sent *sent)
 	return update;
 }
 
-static void
-destroy_bulk(void *b)
-{
-	mongoc_bulk_operation_destroy(b);
-}
-
 const struct fail *
-store_sent(struct context *cx, const struct kind *kind, const struct sent *sent,
-	   size_t count)
+store_sent(struct context *cx, const struct kind *kind,
+	   const struct outgoing *sent, size_t count)
 {
-	mongoc_bulk_operation_t *bulk;
+	const char **ids = arena_alloc(cx->arena, count * sizeof(*ids));
 	mongoc_collection_t *c;
 	bson_error_t error;
-	bson_t reply;
-	bool ok = true;
+	bson_t *filter;
 
+	for (size_t i = 0; i < count; i++)
+		ids[i] = sent[i].id;
 	TRY(store_collection(cx, kind->collection, &c));
-	bulk = arena_defer(
-		cx->arena, destroy_bulk,
-		mongoc_collection_create_bulk_operation_with_opts(c, NULL));
-	for (size_t i = 0; ok && i < count; i++)
-		ok = mongoc_bulk_operation_update_one_with_opts(
-			bulk, by_id(cx, sent[i].id), pull_update(cx, &sent[i]),
-			NULL, &error);
-	if (!ok || mongoc_bulk_operation_execute(bulk, &reply, &error) == 0) {
-		if (ok)
-			bson_destroy(&reply);
+	filter = arena_defer(cx->arena, destroy_bson, ids_filter(ids, count));
+	if (!mongoc_collection_update_many(c, filter,
+					   pull_update(cx, sent, count), NULL,
+					   NULL, &error))
 		return store_failed(cx, &error);
-	}
-	bson_destroy(&reply);
 	return NULL;
 }

@@ -174,17 +174,26 @@ const struct fail *store_collection(struct context *cx, const char *name,
 				    struct _mongoc_collection_t **ret);
 const struct fail *store_failed(struct context *cx, const bson_error_t *error);
 
-/* An unsent event, and the ids of up to limit records that have some. */
+/* An unsent event; and a record with those in its outbox, in order. */
 struct unsent {
 	const char *id, *channel, *body;
 	struct message_span span; /* neither is NULL */
 };
+struct outgoing {
+	const char *id;
+	const struct unsent *unsent;
+	size_t count;
+};
+
+/* Those of these count records that have unsent events; of any count records
+ * where ids is NULL. */
 const struct fail *store_unsent(struct context *cx, const struct kind *kind,
-				const char *id, struct unsent **ret_unsent,
-				size_t *ret_count);
-const struct fail *store_with_unsent(struct context *cx,
-				     const struct kind *kind, int64_t limit,
-				     const char ***ret_ids, size_t *ret_count);
+				const char *const *ids, size_t count,
+				struct outgoing **ret, size_t *ret_count);
+
+/* Takes these events out of the outboxes of records of one kind. */
+const struct fail *store_sent(struct context *cx, const struct kind *kind,
+			      const struct outgoing *sent, size_t count);
 
 /* Events in the outboxes of a kind's records, of the first thousand of them,
  * and when the oldest one was saved, ms since 1970. */
@@ -193,15 +202,5 @@ struct waiting_events {
 };
 const struct fail *store_waiting(struct context *cx, const struct kind *kind,
 				 struct waiting_events *ret);
-
-/* Takes these out of the outboxes of records of one kind: of each, the first
- * count of what was unsent. */
-struct sent {
-	const char *id;
-	const struct unsent *unsent;
-	size_t count;
-};
-const struct fail *store_sent(struct context *cx, const struct kind *kind,
-			      const struct sent *sent, size_t count);
 
 #endif

@@ -501,19 +501,14 @@ empty_outbox(void)
 {
 	struct context cx = {.service = &stuff, .arena = arena_new()};
 	struct waiting_events waiting = {.events = 0};
-	struct unsent *unsent;
-	const char **ids;
-	size_t n, count;
+	struct outgoing *o;
+	size_t n;
 	bool good = store_waiting(&cx, &stuff_kind, &waiting) == NULL &&
-		    store_with_unsent(&cx, &stuff_kind, 10, &ids, &n) == NULL;
+		    store_unsent(&cx, &stuff_kind, NULL, 10, &o, &n) == NULL &&
+		    (n == 0 || (store_unsent(&cx, &stuff_kind, &o->id, 1, &o,
+					     &n) == NULL &&
+				store_sent(&cx, &stuff_kind, o, n) == NULL));
 
-	for (size_t i = 0; good && i < n; i++)
-		good = store_unsent(&cx, &stuff_kind, ids[i], &unsent,
-				    &count) == NULL &&
-		       (count == 0 ||
-			store_sent(&cx, &stuff_kind,
-				   &(struct sent){ids[i], unsent, count},
-				   1) == NULL);
 	arena_free(cx.arena);
 	return good ? 200 : 503;
 }
