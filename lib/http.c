@@ -852,6 +852,27 @@ limit_silence(FCGX_Request *fcgi)
 	setsockopt(fcgi->ipcFd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 }
 
+/* Bytes of a body that were not read would be taken for the next request of the
+ * connection: it is kept only where none are left.  What the handler did not
+ * want is read off, up to a limit; not of what is streamed, which may come
+ * slowly. */
+static bool
+may_keep(struct request *rq)
+{
+	FCGX_Stream *in = rq->fcgi->in;
+	char drain[4096];
+	int n = 1;
+
+	if (!rq->fcgi->keepConnection || rq->transfer ||
+	    (rq->route != NULL && rq->route->stream != WHOLE))
+		return false;
+	for (int all = 0; n > 0 && all < DRAIN_MAX && !GUARD_OFF("drain");
+	     all += n)
+		n = FCGX_GetStr(drain, sizeof(drain), in);
+	return GUARD_OFF("drain") ||
+	       (n == 0 && FCGX_HasSeenEOF(in) != 0 && FCGX_GetError(in) == 0);
+}
+
 enum stream
 http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 {
@@ -866,9 +887,6 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 
 	if (transfer)
 		limit_silence(fcgi);
-	/* One connection, one request, whatever the front asks for: bytes of a
-	 * body that were not read would be taken for the next request. */
-	fcgi->keepConnection = 0;
 	rq.method = param(&rq, "REQUEST_METHOD");
 	rq.path = param(&rq, "SCRIPT_NAME");
 	rq.method = rq.method ? rq.method : "GET";
@@ -912,5 +930,7 @@ http_serve(struct context *cx, FCGX_Request *fcgi, bool transfer)
 	describe(&rq, why);
 	trace_end();
 	log_set_request(NULL);
+	if (!may_keep(&rq))
+		fcgi->keepConnection = 0;
 	return WHOLE;
 }

@@ -26,12 +26,12 @@
 #include "openapi.h"
 #include "otlp.h"
 #include "outbox.h"
+#include "pool.h"
 #include "standing.h"
 #include "trace.h"
 #include "transfer.h"
 
 #define BACKLOG 1024	  /* a full one is an instant 502 from nginx */
-#define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
 #define STACK_SIZE 524288 /* of a thread; the deepest path uses a tenth */
 
 static struct {
@@ -184,60 +184,6 @@ free_task(struct task *task)
 	pthread_cond_destroy(&task->thread->changed);
 	pthread_mutex_destroy(&task->thread->lock);
 	free(task->thread);
-}
-
-struct worker {
-	const struct service *service;
-	int socket;
-	pthread_t thread;
-};
-
-static FCGX_Request *
-new_request(int socket)
-{
-	FCGX_Request *request = malloc(sizeof(*request));
-
-	if (request == NULL)
-		_exit(EX_OSERR);
-	FCGX_InitRequest(request, socket, 0);
-	return request;
-}
-
-/* No lock is held around FCGX_Accept_r(), unlike in the devkit's example: it
- * covers reading the parameters too, and one silent client would stop all. */
-static void *
-run_worker(void *arg)
-{
-	struct worker *w = arg;
-	struct context cx = {.service = w->service, .arena = arena_new()};
-	FCGX_Request *request = new_request(w->socket);
-	enum stream stream;
-	int rc;
-
-	while (!stopping) {
-		rc = FCGX_Accept_r(request);
-		if (rc == 0) {
-			METRIC_ADD(&metric_pool_busy, 1, "workers");
-			stream = http_serve(&cx, request, false);
-			METRIC_ADD(&metric_pool_busy, -1, "workers");
-			arena_reset(cx.arena);
-			if (stream == WHOLE) {
-				FCGX_Finish_r(request);
-			} else {
-				transfers_add(w->service->transfers, stream,
-					      request);
-				request = new_request(w->socket);
-			}
-		} else if (!stopping) {
-			LOG(LOG_WARN, "accept failed",
-			    LOG_TEXT("cause", strerror(-rc)));
-			clock_sleep(ACCEPT_WAIT);
-		}
-	}
-	FCGX_Free(request, 1);
-	free(request);
-	arena_free(cx.arena);
-	return NULL;
 }
 
 /* Ends with one sentence on why the service can't start. */
@@ -499,7 +445,7 @@ service_main(struct service *service)
 {
 	static struct task *const no_tasks[] = {NULL};
 	struct task *const *tasks;
-	struct worker *workers;
+	struct pool *pool;
 	const char *why;
 	sigset_t signals;
 	int fd, caught;
@@ -517,9 +463,6 @@ service_main(struct service *service)
 	start_libraries(service);
 	configure(service);
 	fd = listen_socket(service);
-	workers = calloc((size_t)conf.workers, sizeof(*workers));
-	if (workers == NULL)
-		_exit(EX_OSERR);
 
 	why = *conf.collector ? otlp_open(service->name, conf.collector) : NULL;
 	if (why != NULL)
@@ -538,13 +481,9 @@ service_main(struct service *service)
 		service->transfers = transfers_open(service, conf.transfers);
 	if (has_bus(service))
 		bus_start(service->bus);
-	METRIC_SET(&metric_pool_size, conf.workers, "workers");
 	for (int i = 0; tasks[i] != NULL; i++)
 		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
-	for (int i = 0; i < conf.workers; i++) {
-		workers[i] = (struct worker){.service = service, .socket = fd};
-		workers[i].thread = start(run_worker, &workers[i]);
-	}
+	pool = pool_open(service, fd, conf.workers);
 	/* Starting ran through forty libraries, once: half of what is resident
 	 * by now is not used again. */
 	dl_iterate_phdr(release, NULL);
@@ -553,11 +492,7 @@ service_main(struct service *service)
 	sigwait(&signals, &caught);
 	LOG(LOG_INFO, "stopping", LOG_NUMBER("signal", caught));
 	stopping = true;
-	/* libfcgi's own flag wakes no blocked worker; this wakes them all. */
-	FCGX_ShutdownPending();
-	shutdown(fd, SHUT_RDWR);
-	for (int i = 0; i < conf.workers; i++)
-		pthread_join(workers[i].thread, NULL);
+	pool_close(pool);
 	transfers_close(service->transfers);
 	for (int i = 0; tasks[i] != NULL; i++)
 		stop_task(tasks[i]);
@@ -571,7 +506,6 @@ service_main(struct service *service)
 		free_task(tasks[i]);
 	otlp_close();
 	close_service(service);
-	free(workers);
 	LOG(LOG_INFO, "stopped", LOG_NUMBER("signal", caught));
 	return 0;
 }

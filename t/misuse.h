@@ -68,6 +68,9 @@ void try_log(void);
 		"no secret is in the log", try_log                          \
 	}
 
+/* Is a request found in a body that nobody wanted? */
+bool can_smuggle(const char *service);
+
 /* Calls use() for each token that is none. */
 void each_bad_token(void (*use)(const char *token));
 

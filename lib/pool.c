@@ -1,0 +1,195 @@
+/* pool.c: see pool.h.
+ *
+ * libfcgi blocks in accept() and then in reading a request, so a connection
+ * that is kept would hold its thread until nginx closes it, while others wait
+ * to be accepted.  Here threads wait for whichever connection has something to
+ * read, and only then hand it to FCGX_Accept_r(), which reads from what is open
+ * already.
+ * SPDX-License-Identifier: MIT */
+#include "pool.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "measure.h"
+#include "service.h"
+#include "transfer.h"
+
+#define DESCRIPTORS 4096  /* a connection has one of the first so many */
+#define ACCEPT_MOST 16	  /* at once: others want to be served as well */
+#define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
+#define STACK_SIZE 524288 /* of a thread; the deepest path uses a tenth */
+
+struct pool {
+	const struct service *service;
+	int listener, events;
+	atomic_bool stopping;
+	/* By descriptor: those that no thread is at.  Each event is told to one
+	 * thread alone, which then has it for itself (EPOLLONESHOT). */
+	FCGX_Request *idle[DESCRIPTORS];
+	int64_t count;
+	pthread_t threads[];
+};
+
+/* Has one thread told when there is something to read. */
+static void
+watch(struct pool *p, int fd)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+				.data.fd = fd};
+
+	if (epoll_ctl(p->events, EPOLL_CTL_MOD, fd, &e) != 0 &&
+	    (errno != ENOENT ||
+	     epoll_ctl(p->events, EPOLL_CTL_ADD, fd, &e) != 0))
+		_exit(EX_OSERR); /* as arena.c */
+}
+
+/* libfcgi itself would wait for the other end to have read what we said: here
+ * that is nothing. */
+static void
+hang_up(FCGX_Request *request)
+{
+	close(request->ipcFd);
+	free(request);
+}
+
+static void
+accept_some(struct pool *p)
+{
+	for (int i = 0; i < ACCEPT_MOST; i++) {
+		int fd = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
+		FCGX_Request *request;
+
+		if (fd < 0 && errno == EAGAIN)
+			break;
+		if (fd < 0 || fd >= DESCRIPTORS) {
+			LOG(LOG_WARN, "accept failed",
+			    LOG_TEXT("cause",
+				     strerror(fd < 0 ? errno : EMFILE)));
+			if (fd >= 0)
+				close(fd);
+			clock_sleep(ACCEPT_WAIT);
+			break;
+		}
+		request = malloc(sizeof(*request));
+		if (request == NULL)
+			_exit(EX_OSERR);
+		/* It never accepts by itself; and FCGX_Accept_r() closes first
+		 * what is not to be kept. */
+		FCGX_InitRequest(request, -1, 0);
+		request->ipcFd = fd;
+		request->keepConnection = 1;
+		p->idle[fd] = request;
+		watch(p, fd);
+	}
+}
+
+static void
+answer(struct pool *p, struct context *cx, FCGX_Request *request)
+{
+	int fd = request->ipcFd;
+	enum stream stream;
+
+	if (FCGX_Accept_r(request) != 0) { /* it is closed by then */
+		free(request);
+		return;
+	}
+	METRIC_ADD(&metric_pool_busy, 1, "workers");
+	stream = http_serve(cx, request, false);
+	METRIC_ADD(&metric_pool_busy, -1, "workers");
+	arena_reset(cx->arena);
+	if (stream != WHOLE) {
+		epoll_ctl(p->events, EPOLL_CTL_DEL, fd, NULL);
+		transfers_add(p->service->transfers, stream, request);
+		return;
+	}
+	FCGX_Finish_r(request);
+	if (request->ipcFd < 0) {
+		free(request);
+		return;
+	}
+	p->idle[fd] = request;
+	watch(p, fd);
+}
+
+static void *
+run(void *arg)
+{
+	struct pool *p = arg;
+	struct context cx = {.service = p->service, .arena = arena_new()};
+	struct epoll_event e;
+	FCGX_Request *request;
+	int n;
+
+	/* At the end all are served that have asked by then. */
+	while ((n = epoll_wait(p->events, &e, 1, p->stopping ? 0 : -1)) != 0) {
+		if (n < 0)
+			continue;
+		if (e.data.fd == p->listener) {
+			if (p->stopping)
+				continue;
+			accept_some(p);
+			watch(p, p->listener);
+			continue;
+		}
+		request = p->idle[e.data.fd];
+		p->idle[e.data.fd] = NULL;
+		if (e.events & (EPOLLHUP | EPOLLERR))
+			hang_up(request);
+		else
+			answer(p, &cx, request);
+	}
+	watch(p, p->listener); /* which tells the next one to end */
+	arena_free(cx.arena);
+	return NULL;
+}
+
+struct pool *
+pool_open(const struct service *service, int listener, int64_t threads)
+{
+	struct pool *p =
+		calloc(1, sizeof(*p) + (size_t)threads * sizeof(p->threads[0]));
+	pthread_attr_t attr;
+
+	if (p == NULL)
+		_exit(EX_OSERR);
+	p->service = service;
+	p->listener = listener;
+	p->count = threads;
+	p->events = epoll_create1(EPOLL_CLOEXEC);
+	if (p->events < 0 || fcntl(listener, F_SETFL, O_NONBLOCK) != 0)
+		_exit(EX_OSERR);
+	watch(p, listener);
+	METRIC_SET(&metric_pool_size, threads, "workers");
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	for (int64_t i = 0; i < threads; i++)
+		if (pthread_create(&p->threads[i], &attr, run, p) != 0)
+			_exit(EX_OSERR);
+	pthread_attr_destroy(&attr);
+	return p;
+}
+
+void
+pool_close(struct pool *p)
+{
+	p->stopping = true;
+	/* There is something to read at it from now on: its end. */
+	shutdown(p->listener, SHUT_RDWR);
+	for (int64_t i = 0; i < p->count; i++)
+		pthread_join(p->threads[i], NULL);
+	for (int i = 0; i < DESCRIPTORS; i++)
+		if (p->idle[i] != NULL)
+			hang_up(p->idle[i]);
+	close(p->events);
+	free(p);
+}

@@ -1,0 +1,23 @@
+/* pool.h: the threads that answer requests.
+ * SPDX-License-Identifier: MIT */
+#ifndef TICKETING_POOL_H
+#define TICKETING_POOL_H
+
+#include <stdint.h>
+
+struct pool;
+struct service;
+
+/*
+ * Threads that answer what comes to a listening socket, each request by
+ * http_serve().  nginx may keep its connections: one on which nothing is asked
+ * costs no thread, and all that ask, new or kept, are served in the order in
+ * which they did.  A connection that never asks for anything costs none either.
+ */
+struct pool *pool_open(const struct service *service, int listener,
+		       int64_t threads);
+
+/* Accepts nothing more, answers what has come, and ends the threads. */
+void pool_close(struct pool *p);
+
+#endif

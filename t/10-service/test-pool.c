@@ -1,0 +1,152 @@
+/* test-pool.c: connections that are kept, or never used, hold up nobody.
+ * SPDX-License-Identifier: MIT */
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "flow.h"
+#include "misuse.h"
+
+#define MANY 64 /* connections: there are 8 threads */
+#define LIVE "{\"status\":\"live\"}"
+
+static const char *const health[] = {"REQUEST_METHOD=GET",
+				     "SCRIPT_NAME=/healthz", NULL};
+
+/* Asks on a connection, to be kept. */
+static const struct answer *
+ask_on(int fd)
+{
+	CU_ASSERT(fcgi_begin(fd, true, health) == 0);
+	CU_ASSERT(fcgi_body(fd, NULL, 0) == 0);
+	return fcgi_receive(fd);
+}
+
+static void
+connect_all(int *fds)
+{
+	for (int i = 0; i < MANY; i++) {
+		fds[i] = fcgi_connect("auth");
+		CU_ASSERT_FATAL(fds[i] >= 0);
+	}
+}
+
+static void
+close_all(const int *fds)
+{
+	for (int i = 0; i < MANY; i++)
+		close(fds[i]);
+}
+
+static void
+are_served(void)
+{
+	for (int i = 0; i < MANY; i++)
+		TAP_INT(fcgi_ask("auth", health, NULL, 0)->status, 200);
+}
+
+/* One after another on each, all of which are kept meanwhile. */
+static void
+kept(void)
+{
+	int fds[MANY];
+
+	connect_all(fds);
+	for (int round = 0; round < 3; round++) {
+		for (int i = 0; i < MANY; i++)
+			TAP_STRING(ask_on(fds[i])->body, LIVE);
+		are_served();
+	}
+	close_all(fds);
+	are_served();
+}
+
+static void
+silent(void)
+{
+	int fds[MANY];
+
+	connect_all(fds);
+	are_served();
+	for (int i = 0; i < MANY; i++)
+		TAP_STRING(ask_on(fds[i])->body, LIVE);
+	close_all(fds);
+}
+
+static atomic_int newcomers;
+
+/* Most never let go of theirs; the first four come anew each time. */
+static void
+hammer(int i, void *arg)
+{
+	int fd = i < 4 ? -1 : fcgi_connect("auth");
+
+	(void)arg;
+	for (int n = 0; i < 4 && n < 50; n++) {
+		TAP_INT(fcgi_ask("auth", health, NULL, 0)->status, 200);
+		newcomers++;
+	}
+	while (i >= 4 && newcomers < 200)
+		TAP_STRING(ask_on(fd)->body, LIVE);
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Those who come anew have their turn among three times as many as there are
+ * threads who ask without a break. */
+static void
+busy(void)
+{
+	newcomers = 0;
+	together(4 + 24, hammer, NULL);
+	TAP_INT(newcomers, 200);
+}
+
+static void
+stopped(void)
+{
+	pid_t pid = stack_pid("auth");
+	int fds[MANY];
+	char c;
+
+	connect_all(fds);
+	for (int i = 0; i < MANY / 2; i++)
+		TAP_STRING(ask_on(fds[i])->body, LIVE);
+	stack_kill("auth", "TERM");
+	CU_ASSERT(eventually(20000, has_ended, &pid));
+	for (int i = 0; i < MANY; i++)
+		TAP_INT((int)read(fds[i], &c, 1), 0);
+	close_all(fds);
+	stack_start("auth", NULL);
+	are_served();
+}
+
+/* What is left of a body is taken for the next request. */
+static void
+nothing_is_read_off(void)
+{
+	need_failpoints();
+	stack_restart("auth", "GUARDS_OFF=drain");
+	CU_ASSERT(can_smuggle("auth"));
+	stack_restart("auth", NULL);
+	CU_ASSERT_FALSE(can_smuggle("auth"));
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct tap_test tests[] = {
+		{"those that are kept", kept},
+		{"those that are silent", silent},
+		{"those that are kept busy", busy},
+		{"those that are there at the end", stopped},
+		{"negative control: nothing is read off", nothing_is_read_off},
+		{0},
+	};
+
+	stack_up(NULL);
+	return tap_run(argc, argv, tests);
+}
