@@ -14,6 +14,8 @@
 #define QUEUE 1024	  /* records that wait */
 #define COPIES 256	  /* those of them that have their event with them */
 #define BATCH 64	  /* records whose events are on their way at once */
+#define CROWD 4		  /* records at once, from which on more soon come */
+#define GATHER 5	  /* ms that these are then waited for */
 #define SWEEP_EVERY 10000 /* ms */
 #define SWEEP_LIMIT 256	  /* records of one kind that are read at once */
 #define REFUSED_WAIT 100  /* ms, before it is tried again */
@@ -331,6 +333,7 @@ run(void *closure)
 	struct context cx = {.service = o->service, .arena = arena_new()};
 	int64_t next_sweep = 0;
 	bool connected = false, sent = true, known;
+	size_t last = 0; /* how many went together */
 
 	pthread_mutex_lock(&o->lock);
 	while (!o->stopping || (o->count > 0 && sent && connected &&
@@ -355,7 +358,16 @@ run(void *closure)
 			next_sweep = clock_monotonic() +
 				     (sent ? SWEEP_EVERY : REFUSED_WAIT);
 		}
+		if (last >= CROWD && !o->stopping) {
+			/* Each batch wakes five threads here and at the bus:
+			 * many small ones would take the processors from those
+			 * who save what is to be sent. */
+			pthread_mutex_unlock(&o->lock);
+			clock_sleep(GATHER);
+			pthread_mutex_lock(&o->lock);
+		}
 		known = take(o);
+		last = o->batches[o->filling].count;
 		if (o->batches[0].count + o->batches[1].count == 0) {
 			if (!o->stopping)
 				wait_until(o, next_sweep);
