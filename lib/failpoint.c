@@ -22,6 +22,7 @@ const bool failpoint_enabled = true;
 
 #include "clock.h"
 #include "log.h"
+#include "pool.h"
 
 /* The entry for name in a list "a=1,b,c=2", or NULL; past the name. */
 static const char *
@@ -50,6 +51,7 @@ failpoint_reach(const char *name)
 		return;
 	if (strncmp(e, "=sleep:", 7) == 0) {
 		LOG(LOG_INFO, "failpoint", LOG_TEXT("name", name));
+		pool_will_wait();
 		clock_sleep(strtol(e + 7, NULL, 10));
 	} else if (strncmp(e, "=abort", 6) == 0) {
 		/* GCOVR_EXCL_START: the process ends: all of

@@ -12,6 +12,7 @@
 
 #include "failpoint.h"
 #include "measure.h"
+#include "pool.h"
 #include "service.h"
 #include "standing.h"
 #include "trace.h"
@@ -717,10 +718,12 @@ serve(struct request *rq)
 	const struct fail *lost = find_route(rq, service->routes), *unread;
 	/* NOLINTNEXTLINE(clang-analyzer-core.*): found is found. */
 	bool upload = lost == NULL && rq->route->stream == UPLOAD;
-	const char *body = "";
+	const char *body = "", *length = param(rq, "CONTENT_LENGTH");
 	size_t len = 0;
 	size_t max = lost == NULL ? rq->route->raw_max : 0;
 
+	if (lost != NULL || !rq->route->quick || (length && *length != '\0'))
+		pool_will_wait();
 	/* But for a file, the body is read off whatever becomes of the
 	 * request. */
 	if (lost == NULL)
@@ -758,6 +761,8 @@ reply_metrics(struct request *rq)
 	size_t len;
 	FILE *to = open_memstream(&text, &len);
 
+	pool_will_wait();
+
 	if (to == NULL)
 		_exit(EX_OSERR); /* as arena.c */
 	measure_write(rq->cx, to);
@@ -777,6 +782,7 @@ serve_probe(struct request *rq)
 	if (strcmp(rq->path, "/healthz") == 0) {
 		json_put_text(o, "status", "live");
 	} else if (strcmp(rq->path, "/readyz") == 0) {
+		pool_will_wait();
 		if (service->store != NULL) {
 			ready = store_ping(rq->cx) == NULL;
 			json_put_text(o, "database", ready ? "up" : "down");

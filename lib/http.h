@@ -82,6 +82,8 @@ struct route {
 	/* That is what a form of one of our own pages sends: of the type
 	 * application/x-www-form-urlencoded, and not from elsewhere. */
 	bool form;
+	/* The handler waits for nothing: neither the store nor anybody else. */
+	bool quick;
 	struct answers answers;
 };
 

@@ -20,6 +20,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "measure.h"
 #include "service.h"
 #include "transfer.h"
@@ -36,9 +37,55 @@ struct pool {
 	/* By descriptor: those that no thread is at.  Each event is told to one
 	 * thread alone, which then has it for itself (EPOLLONESHOT). */
 	FCGX_Request *idle[DESCRIPTORS];
+	pthread_mutex_t lock; /* guards the next */
+	bool looked_after;    /* a thread looks for requests */
+	pthread_cond_t free;
 	int64_t count;
 	pthread_t threads[];
 };
+
+/* The pool that this thread looks after. */
+static _Thread_local struct pool *mine;
+
+static void
+look_after(struct pool *p)
+{
+	if (mine != NULL)
+		return;
+	pthread_mutex_lock(&p->lock);
+	while (p->looked_after)
+		pthread_cond_wait(&p->free, &p->lock);
+	p->looked_after = true;
+	pthread_mutex_unlock(&p->lock);
+	mine = p;
+}
+
+void
+pool_will_wait(void)
+{
+	struct pool *p = mine;
+
+	if (p == NULL)
+		return;
+	mine = NULL;
+	pthread_mutex_lock(&p->lock);
+	p->looked_after = false;
+	pthread_mutex_unlock(&p->lock);
+	pthread_cond_signal(&p->free);
+}
+
+/* Has a request come whole, that is, one of a size that is common, without a
+ * body?  Records begin with version, type, id (2 bytes), length (2) and
+ * padding: those of BEGIN (type 1, 8 bytes), PARAMS (4), and two empty ones. */
+static bool
+is_whole(int fd)
+{
+	unsigned char b[4096];
+	ssize_t n = recv(fd, b, sizeof(b), MSG_PEEK | MSG_DONTWAIT);
+
+	return n >= 24 && b[1] == 1 && b[17] == 4 &&
+	       n == 24 + (b[20] << 8) + b[21] + b[22] + 16;
+}
 
 /* Has one thread told when there is something to read. */
 static void
@@ -99,6 +146,8 @@ answer(struct pool *p, struct context *cx, FCGX_Request *request)
 	int fd = request->ipcFd;
 	enum stream stream;
 
+	if (!is_whole(fd) && !GUARD_OFF("whole"))
+		pool_will_wait();
 	if (FCGX_Accept_r(request) != 0) { /* it is closed by then */
 		free(request);
 		return;
@@ -112,6 +161,8 @@ answer(struct pool *p, struct context *cx, FCGX_Request *request)
 		transfers_add(p->service->transfers, stream, request);
 		return;
 	}
+	if (!request->keepConnection)
+		pool_will_wait(); /* until the other end has closed it, too */
 	FCGX_Finish_r(request);
 	if (request->ipcFd < 0) {
 		free(request);
@@ -131,7 +182,8 @@ run(void *arg)
 	int n;
 
 	/* At the end all are served that have asked by then. */
-	while ((n = epoll_wait(p->events, &e, 1, p->stopping ? 0 : -1)) != 0) {
+	while (look_after(p),
+	       (n = epoll_wait(p->events, &e, 1, p->stopping ? 0 : -1)) != 0) {
 		if (n < 0)
 			continue;
 		if (e.data.fd == p->listener) {
@@ -149,6 +201,7 @@ run(void *arg)
 			answer(p, &cx, request);
 	}
 	watch(p, p->listener); /* which tells the next one to end */
+	pool_will_wait();
 	arena_free(cx.arena);
 	return NULL;
 }
@@ -168,6 +221,8 @@ pool_open(const struct service *service, int listener, int64_t threads)
 	p->events = epoll_create1(EPOLL_CLOEXEC);
 	if (p->events < 0 || fcntl(listener, F_SETFL, O_NONBLOCK) != 0)
 		_exit(EX_OSERR);
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->free, NULL);
 	watch(p, listener);
 	METRIC_SET(&metric_pool_size, threads, "workers");
 	pthread_attr_init(&attr);
@@ -191,5 +246,7 @@ pool_close(struct pool *p)
 		if (p->idle[i] != NULL)
 			hang_up(p->idle[i]);
 	close(p->events);
+	pthread_cond_destroy(&p->free);
+	pthread_mutex_destroy(&p->lock);
 	free(p);
 }

@@ -17,6 +17,14 @@ struct service;
 struct pool *pool_open(const struct service *service, int listener,
 		       int64_t threads);
 
+/*
+ * What a thread says before it may wait: another one then looks for requests.
+ * For http.c, which says it for every request but those of quick routes.  One
+ * thread at a time looks, and answers what is quick by itself: to wake another
+ * for each costs more than to answer it.
+ */
+void pool_will_wait(void);
+
 /* Accepts nothing more, answers what has come, and ends the threads. */
 void pool_close(struct pool *p);
 

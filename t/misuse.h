@@ -85,6 +85,9 @@ bool is_logged(const char *service, const char *text);
  * status? */
 bool has_ended(void *pid);
 
+/* A descriptor, by address: has the other side read all that was sent? */
+bool is_read(void *fd);
+
 /* The number of events that are or were on a channel of the bus. */
 int64_t channel_length(const char *channel);
 

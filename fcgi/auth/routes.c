@@ -68,7 +68,7 @@ const struct route auth_routes[] = {
 	{POST, "/api/users/refresh", refresh, ANYONE,
 	 .answers = {"Change the refresh token for new ones", 200, account_view,
 		     .also = {401}}},
-	{GET, "/api/users/currentuser", current_user, ANYONE,
+	{GET, "/api/users/currentuser", current_user, ANYONE, .quick = true,
 	 .answers = {"Who is signed in", 200, current_fields}},
 	{GET, "/api/users", search_users, ADMIN, .query = search_query,
 	 .query_size = sizeof(struct user_search),

@@ -1,6 +1,6 @@
 /* test-pool.c: connections that are kept, or never used, hold up nobody.
  * SPDX-License-Identifier: MIT */
-#include <signal.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 #include "flow.h"
 #include "misuse.h"
 
-#define MANY 64 /* connections: there are 8 threads */
+#define THREADS 8
+#define MANY 64 /* connections */
 #define LIVE "{\"status\":\"live\"}"
 
 static const char *const health[] = {"REQUEST_METHOD=GET",
@@ -76,6 +77,25 @@ silent(void)
 	close_all(fds);
 }
 
+/* Requests that have begun, and go on when all others are served. */
+static void
+halting(void)
+{
+	int fds[THREADS - 1];
+
+	for (int i = 0; i < THREADS - 1; i++) {
+		fds[i] = fcgi_connect("auth");
+		CU_ASSERT_FATAL(fds[i] >= 0);
+		CU_ASSERT(fcgi_begin(fds[i], true, health) == 0);
+	}
+	are_served();
+	for (int i = 0; i < THREADS - 1; i++) {
+		CU_ASSERT(fcgi_body(fds[i], NULL, 0) == 0);
+		TAP_STRING(fcgi_receive(fds[i])->body, LIVE);
+		close(fds[i]);
+	}
+}
+
 static atomic_int newcomers;
 
 /* Most never let go of theirs; the first four come anew each time. */
@@ -128,11 +148,34 @@ stopped(void)
 static void
 nothing_is_read_off(void)
 {
-	need_failpoints();
 	stack_restart("auth", "GUARDS_OFF=drain");
 	CU_ASSERT(can_smuggle("auth"));
 	stack_restart("auth", NULL);
 	CU_ASSERT_FALSE(can_smuggle("auth"));
+}
+
+/* The one thread that looks for requests waits for the rest of the first. */
+static void
+no_other_looks(void)
+{
+	int first, second;
+	struct pollfd p = {.events = POLLIN};
+
+	stack_restart("auth", "GUARDS_OFF=whole");
+	first = fcgi_connect("auth");
+	CU_ASSERT(fcgi_begin(first, true, health) == 0);
+	second = fcgi_connect("auth");
+	CU_ASSERT(eventually(10000, is_read, &first));
+	CU_ASSERT(fcgi_begin(second, true, health) == 0);
+	CU_ASSERT(fcgi_body(second, NULL, 0) == 0);
+	p.fd = second;
+	TAP_INT(poll(&p, 1, 500), 0);
+	CU_ASSERT(fcgi_body(first, NULL, 0) == 0);
+	TAP_STRING(fcgi_receive(first)->body, LIVE);
+	TAP_STRING(fcgi_receive(second)->body, LIVE);
+	close(first);
+	close(second);
+	stack_restart("auth", NULL);
 }
 
 int
@@ -141,12 +184,15 @@ main(int argc, char **argv)
 	static const struct tap_test tests[] = {
 		{"those that are kept", kept},
 		{"those that are silent", silent},
+		{"those that are slow to ask", halting},
 		{"those that are kept busy", busy},
 		{"those that are there at the end", stopped},
 		{"negative control: nothing is read off", nothing_is_read_off},
+		{"negative control: no other looks", no_other_looks},
 		{0},
 	};
 
+	need_failpoints();
 	stack_up(NULL);
 	return tap_run(argc, argv, tests);
 }
