@@ -485,22 +485,27 @@ def create():
 @row
 def buy():
     stack.fresh()
-    seeded = [0]
 
-    def seed(side, seconds):
-        need = side.first + int(seconds * 1.5 * max([4000, *side.rates])) - seeded[0]
-        if need > 0:
-            stack.seed('copies', seeded[0], need)
-            seeded[0] += need
-    stack.seed('copies', 0, 1000)
-    seeded[0] = 1000
+    def seeder(first):
+        end = [first]
+
+        def seed(side, seconds):
+            need = side.first + int(seconds * 1.5 * max([4000, *side.rates])) - end[0]
+            if need > 0:
+                stack.seed('copies', end[0], need)
+                end[0] += need
+        return seed
+    stack.seed('copies', 0, 1)
     stack.start_limit(buy=('POST', '/api/orders', {'stuffId': f'5e00000200000000{0:08x}'}))
     stack.without('stuff', 'payments', 'expiration')
     request = {'method': 'POST', 'cookie': stack.cookie, 'body': {'stuffId': '%ID'}}
-    ours = Side('orders', '/api/orders', pids=[stack.pid('orders')], before=seed, after=lambda: sent('orders'), first=1, **request)
+    ours = Side('orders', '/api/orders', pids=[stack.pid('orders')], before=seeder(1), after=lambda: sent('orders'), first=1, **request)
     driver = Side('driver alone', '/bench/limit/driver/%ID/buy', pids=[stack.limit.pid], first=1 << 28, **request)
-    compare('buy', [ours, driver])
+    reader = Side('driver, reads too', '/bench/limit/driver/%ID/reads/buy', pids=[stack.limit.pid], before=seeder(1 << 29), first=1 << 29,
+                  **request)
+    compare('buy', [ours, driver, reader])
     judge('buy', 'throughput of the driver alone', ratios(ours.rates, driver.rates), '>=', 0.8, 'x')
+    judge('buy', 'throughput of the driver, reads too', ratios(ours.rates, reader.rates), '>=', 0.8, 'x')
 
 
 @row
