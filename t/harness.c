@@ -4,6 +4,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -1081,4 +1082,38 @@ bus_put_event(const char *channel, const char *subject, int64_t version,
 	bus_put(channel, event_write(a, event_of_channel(channel), subject,
 				     version, record, &id, NULL));
 	arena_free(a);
+}
+
+/* --- ports ------------------------------------------------------------------
+ */
+
+void
+port_choose(char port[8])
+{
+	const char *top = getenv("top_srcdir");
+	char command[4200];
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		 "python3 '%s/t/servers/ports.py' port 0", top ? top : ".");
+	f = popen(command, "r");
+	if (f == NULL || fscanf(f, "port %7s", port) != 1)
+		abort();
+	pclose(f);
+}
+
+bool
+port_answers(void *port)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)strtol(port, NULL, 10)),
+		.sin_addr = {htonl(INADDR_LOOPBACK)},
+	};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	bool there =
+		connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+
+	close(fd);
+	return there;
 }

@@ -144,4 +144,9 @@ void bus_put(const char *channel, const char *bytes);
 void bus_put_event(const char *channel, const char *subject, int64_t version,
 		   const char *data);
 
+/* A free port on loopback, as digits; and, for eventually(): does something
+ * listen at these digits? */
+void port_choose(char port[8]);
+bool port_answers(void *port);
+
 #endif

@@ -2,11 +2,9 @@
  * SPDX-License-Identifier: MIT */
 #include "letters.h"
 
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,18 +23,6 @@ top(const char *path)
 	return full;
 }
 
-static void
-choose_port(void)
-{
-	char *command = text("python3 '%s' smtp 0", top("t/servers/ports.py"));
-	FILE *f = popen(command, "r");
-
-	if (f == NULL || fscanf(f, "smtp %7s", port) != 1)
-		abort();
-	pclose(f);
-	free(command);
-}
-
 static const char *
 python(void)
 {
@@ -48,23 +34,6 @@ python(void)
 	return path;
 }
 
-static bool
-answers(void *arg)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)strtol(port, NULL, 10)),
-		.sin_addr = {htonl(INADDR_LOOPBACK)},
-	};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool there =
-		connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-
-	(void)arg;
-	close(fd);
-	return there;
-}
-
 void
 letters_up(void)
 {
@@ -74,7 +43,7 @@ letters_up(void)
 		      folder, (char *)NULL);
 		_exit(127);
 	}
-	if (!eventually(20000, answers, NULL))
+	if (!eventually(20000, port_answers, port))
 		tap_note("the mail server does not start");
 }
 
@@ -115,7 +84,7 @@ letters_open(void)
 	free(there);
 	if (mkdtemp(folder) == NULL)
 		abort();
-	choose_port();
+	port_choose(port);
 	letters_up();
 	atexit(clean_up);
 	snprintf(url, sizeof(url), "smtp://127.0.0.1:%s", port);

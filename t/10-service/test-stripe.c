@@ -3,12 +3,10 @@
  * answers don't matter but for whether it takes the question.
  * SPDX-License-Identifier: MIT */
 #include <curl/curl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,39 +19,6 @@
 static char port[8], base[64];
 static FILE *said;
 static pid_t mock;
-
-static void
-choose_port(void)
-{
-	const char *top = getenv("top_srcdir");
-	char command[4200];
-	FILE *f;
-
-	snprintf(command, sizeof(command),
-		 "python3 '%s/t/servers/ports.py' mock 0", top ? top : ".");
-	f = popen(command, "r");
-	if (f == NULL || fscanf(f, "mock %7s", port) != 1)
-		abort();
-	pclose(f);
-	snprintf(base, sizeof(base), "http://127.0.0.1:%s", port);
-}
-
-static bool
-answers(void *arg)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET,
-		.sin_port = htons((uint16_t)strtol(port, NULL, 10)),
-		.sin_addr = {htonl(INADDR_LOOPBACK)},
-	};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool there =
-		connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
-
-	(void)arg;
-	close(fd);
-	return there;
-}
 
 static void
 end_mock(void)
@@ -72,7 +37,8 @@ start_mock(void)
 		 tools ? tools : ".dev/tools");
 	if (access(path, X_OK) != 0)
 		tap_skip_all("stripe-mock is not installed");
-	choose_port();
+	port_choose(port);
+	snprintf(base, sizeof(base), "http://127.0.0.1:%s", port);
 	snprintf(address, sizeof(address), "127.0.0.1:%s", port);
 	said = tmpfile();
 	mock = fork();
@@ -84,7 +50,7 @@ start_mock(void)
 		_exit(127);
 	}
 	atexit(end_mock);
-	if (!eventually(20000, answers, NULL))
+	if (!eventually(20000, port_answers, port))
 		tap_note("stripe-mock does not start");
 }
 
