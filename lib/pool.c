@@ -124,6 +124,7 @@ accept_some(struct pool *p)
 				     strerror(fd < 0 ? errno : EMFILE)));
 			if (fd >= 0)
 				close(fd);
+			pool_will_wait();
 			clock_sleep(ACCEPT_WAIT);
 			break;
 		}
