@@ -3,7 +3,7 @@
  *
  * One listing, several orders for it, their payments, a coupon, a gateway, and
  * the events between stuff, orders and payments.  Each transition names the C
- * function that it is; ARCHITECTURE.md says what is asserted.
+ * function that it is; DESIGN.md says what is asserted.
  *
  * What makes no difference, the model leaves out:
  * - A change of a record that depends on that record alone is one step: that is
