@@ -142,6 +142,14 @@ buyer_uploads(const struct buyer *b, const char *stuff_id)
 	return fcgi_ask("stuff", params, "all of it", 9);
 }
 
+/* Waits a moment, unless one has asked again and again for long enough. */
+static bool
+may_insist(int64_t until)
+{
+	clock_sleep(RETRY_PACE);
+	return clock_monotonic() < until;
+}
+
 const struct answer *
 fcgi_insist(const char *service, const char *method, const char *path,
 	    const char *body, const char *token)
@@ -149,18 +157,17 @@ fcgi_insist(const char *service, const char *method, const char *path,
 	int64_t until = clock_monotonic() + INSIST;
 	const struct answer *a;
 
-	for (;;) {
+	do
 		a = fcgi_call(service, method, path, body, token);
-		if (a->status != 503 || clock_monotonic() > until)
-			return a;
-		clock_sleep(RETRY_PACE);
-	}
+	while (a->status == 503 && may_insist(until));
+	return a;
 }
 
 char *
 buyer_lists(const struct buyer *b, int64_t price)
 {
 	char body[128], *id;
+	int64_t until = clock_monotonic() + INSIST;
 	const struct answer *a;
 
 	snprintf(body, sizeof(body), "{\"title\":\"Notes\",\"price\":%lld}",
@@ -168,7 +175,10 @@ buyer_lists(const struct buyer *b, int64_t price)
 	a = fcgi_insist("stuff", "POST", "/api/stuff", body, b->token);
 	TAP_INT(a->status, 201);
 	id = strdup(a->status == 201 ? answer_text(a, "id") : "");
-	TAP_INT(buyer_uploads(b, id)->status, 200);
+	do
+		a = buyer_uploads(b, id);
+	while (a->status == 503 && may_insist(until));
+	TAP_INT(a->status, 200);
 	return id;
 }
 
