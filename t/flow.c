@@ -287,27 +287,25 @@ checker_says(int seconds, const char *const *args)
 	char path[4096], limit[16];
 	const char *argv[16] = {path, limit};
 	FILE *out = tmpfile();
+	char settings[6][256];
+	const char *given[7] = {NULL};
 	int status;
-	pid_t pid;
 
 	snprintf(path, sizeof(path), "%s/t/checker", top ? top : ".");
 	snprintf(limit, sizeof(limit), "%d", seconds);
 	for (int i = 2; args != NULL && *args != NULL && i < 15;)
 		argv[i++] = *args++;
-	pid = fork();
-	if (pid == 0) {
-		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-			setenv(names[i], stack(names[i]), 1);
-		dup2(fileno(out), STDOUT_FILENO);
-		execv(path, (char *const *)(uintptr_t)argv);
-		_exit(127);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(settings[i], sizeof(settings[i]), "%s=%s", names[i],
+			 stack(names[i]));
+		given[i] = settings[i];
 	}
-	waitpid(pid, &status, 0);
+	status = program_wait(program_start(&(struct program){
+		.argv = argv, .settings = given, .out = fileno(out)}));
 	rewind(out);
 	said[fread(said, 1, sizeof(said) - 1, out)] = '\0';
 	fclose(out);
-	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1 ||
-	    (WEXITSTATUS(status) == 1) != (*said != '\0')) {
+	if (status < 0 || status > 1 || (status == 1) != (*said != '\0')) {
 		tap_note("the checker failed, status %d", status);
 		return NULL;
 	}

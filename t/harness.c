@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -47,25 +48,73 @@ path_of(const char *variable, const char *file)
 	return path;
 }
 
+/* --- programs ------------------------------------------------------------ */
+
+static bool
+is_set(const char *const *settings, const char *variable)
+{
+	size_t len = strcspn(variable, "=") + 1;
+
+	for (; settings != NULL && *settings != NULL; settings++)
+		if (strncmp(*settings, variable, len) == 0)
+			return true;
+	return false;
+}
+
+pid_t
+program_start(const struct program *p)
+{
+	const int streams[] = {p->in, p->out, p->err};
+	posix_spawn_file_actions_t files;
+	const char **all;
+	size_t n = 0, most = 1;
+	pid_t pid;
+	int rc;
+
+	for (char **v = environ; *v != NULL; v++)
+		most++;
+	for (size_t i = 0; p->settings != NULL && p->settings[i] != NULL; i++)
+		most++;
+	all = calloc(most, sizeof(*all));
+	if (all == NULL)
+		return -1;
+	for (char **v = environ; !p->bare && *v != NULL; v++)
+		if (!is_set(p->settings, *v))
+			all[n++] = *v;
+	for (size_t i = 0; p->settings != NULL && p->settings[i] != NULL; i++)
+		all[n++] = p->settings[i];
+	posix_spawn_file_actions_init(&files);
+	for (int i = 0; i < 3; i++)
+		if (streams[i] != 0)
+			posix_spawn_file_actions_adddup2(&files, streams[i], i);
+	rc = posix_spawnp(&pid, p->argv[0], &files, NULL,
+			  (char *const *)(uintptr_t)p->argv,
+			  (char *const *)(uintptr_t)all);
+	posix_spawn_file_actions_destroy(&files);
+	free(all);
+	return rc == 0 ? pid : -1;
+}
+
+int
+program_wait(pid_t pid)
+{
+	int status;
+
+	if (pid < 0)
+		return -1;
+	while (waitpid(pid, &status, 0) == -1)
+		if (errno != EINTR)
+			return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* Runs argv with settings added to the environment; its standard output goes
  * to fd.  Returns its exit status. */
 static int
 run(const char *const *argv, const char *const *settings, int fd)
 {
-	pid_t pid = fork();
-	int status;
-
-	if (pid == 0) {
-		for (; settings != NULL && *settings != NULL; settings++)
-			putenv((char *)(uintptr_t)*settings);
-		if (fd != STDOUT_FILENO)
-			dup2(fd, STDOUT_FILENO);
-		execv(argv[0], (char *const *)(uintptr_t)argv);
-		_exit(127);
-	}
-	while (waitpid(pid, &status, 0) == -1 && errno == EINTR)
-		;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+	return program_wait(program_start(&(struct program){
+		.argv = argv, .settings = settings, .out = fd}));
 }
 
 int

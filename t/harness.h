@@ -144,6 +144,23 @@ void bus_put(const char *channel, const char *bytes);
 void bus_put_event(const char *channel, const char *subject, int64_t version,
 		   const char *data);
 
+/*
+ * Starts argv[0], which is looked for on the PATH; settings, "NAME=value" up to
+ * a NULL, are set in its environment, or are all of that where it is bare.  Its
+ * standard streams are these descriptors, where they are not 0.  Returns its
+ * process id, or -1.  Unlike what fork() leaves, nothing of ours runs in it: of
+ * a process with threads that could hang, as soon as it allocates memory.
+ */
+struct program {
+	const char *const *argv, *const *settings;
+	bool bare;
+	int in, out, err;
+};
+pid_t program_start(const struct program *p);
+
+/* Waits for its end.  Returns its exit status; -1 when it has none. */
+int program_wait(pid_t pid);
+
 /* A free port on loopback, as digits; and, for eventually(): does something
  * listen at these digits? */
 void port_choose(char port[8]);

@@ -37,12 +37,10 @@ python(void)
 void
 letters_up(void)
 {
-	server = fork();
-	if (server == 0) {
-		execl(python(), python(), top("t/servers/smtp.py"), port,
-		      folder, (char *)NULL);
-		_exit(127);
-	}
+	server = program_start(&(struct program){
+		.argv = (const char *const[]){python(),
+					      top("t/servers/smtp.py"), port,
+					      folder, NULL}});
 	if (!eventually(20000, port_answers, port))
 		tap_note("the mail server does not start");
 }

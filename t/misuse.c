@@ -881,31 +881,28 @@ start_bare(const char *const *environment, char *said, size_t size)
 	const char *argv[] = {path, NULL};
 	size_t used = 0;
 	ssize_t n;
-	int out[2], status = -1;
+	int out[2], null = open("/dev/null", O_RDONLY);
 	pid_t pid;
 
 	snprintf(path, sizeof(path), "%s/fcgi/%s/%s", top ? top : ".",
 		 target.service, target.service);
 	CU_ASSERT_EQUAL_FATAL(pipe(out), 0);
-	pid = fork();
-	if (pid == 0) {
-		dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
-		dup2(out[1], STDERR_FILENO);
-		dup2(out[1], STDOUT_FILENO);
-		close(out[0]);
-		close(out[1]);
-		execve(path, (char *const *)(uintptr_t)argv,
-		       (char *const *)(uintptr_t)environment);
-		_exit(127);
-	}
+	fcntl(out[0], F_SETFD, FD_CLOEXEC);
+	fcntl(out[1], F_SETFD, FD_CLOEXEC);
+	pid = program_start(&(struct program){.argv = argv,
+					      .settings = environment,
+					      .bare = true,
+					      .in = null,
+					      .out = out[1],
+					      .err = out[1]});
+	close(null);
 	close(out[1]);
 	while (used < size - 1 &&
 	       (n = read(out[0], said + used, size - 1 - used)) > 0)
 		used += (size_t)n;
 	said[used] = '\0';
 	close(out[0]);
-	waitpid(pid, &status, 0);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return program_wait(pid);
 }
 
 #define GOOD_ENVIRONMENT                                                 \

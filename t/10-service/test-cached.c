@@ -297,7 +297,7 @@ at_the_sidecar(void)
 	      "-e \"s|listen 8081|listen 127.0.0.1:$B|\" "
 	      "-e \"s|/run/fcgi/service.sock|$RUN/storefront.sock|\" "
 	      "-e \"s|/run/fcgi/|$STATE/sidecar/|\" "
-	      "-e \"s|/dev/stdout|off|; s| line;| ;|\" "
+	      "-e \"s|access_log /dev/stdout.*|access_log off;|\" "
 	      "\"$TOP/nginx/sidecar.conf\"; } "
 	      ">\"$STATE/sidecar/sidecar.conf\"");
 	f = popen(url = text("cat '%s/sidecar/ports'", stack("DEV_STATE")),

@@ -1,6 +1,7 @@
 /* test-ban.c: a ban bites everywhere within two seconds, and an erased account
  * leaves nothing open.
  * SPDX-License-Identifier: MIT */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -125,22 +126,20 @@ comes_to_be(const char *service, const char *collection, const char *id,
 static pid_t
 start_replica(const char *service)
 {
-	char socket[256], client[64], dev[512];
+	char state[256], socket[256], client[64], dev[512];
+	int null = open("/dev/null", O_WRONLY);
 	pid_t pid;
 
-	snprintf(socket, sizeof(socket), "%s/%s-2.sock", stack("RUN_DIR"),
-		 service);
-	snprintf(client, sizeof(client), "%s-2", service);
+	snprintf(state, sizeof(state), "DEV_STATE=%s", stack("DEV_STATE"));
+	snprintf(socket, sizeof(socket), "FCGI_SOCKET=%s/%s-2.sock",
+		 stack("RUN_DIR"), service);
+	snprintf(client, sizeof(client), "NATS_CLIENT_ID=%s-2", service);
 	snprintf(dev, sizeof(dev), "%s/dev", getenv("top_srcdir"));
-	pid = fork();
-	if (pid == 0) {
-		setenv("DEV_STATE", stack("DEV_STATE"), 1);
-		setenv("FCGI_SOCKET", socket, 1);
-		setenv("NATS_CLIENT_ID", client, 1);
-		if (freopen("/dev/null", "w", stderr) != NULL)
-			execl(dev, "dev", "run", service, (char *)NULL);
-		_exit(127);
-	}
+	pid = program_start(&(struct program){
+		.argv = (const char *const[]){dev, "run", service, NULL},
+		.settings = (const char *const[]){state, socket, client, NULL},
+		.err = null});
+	close(null);
 	return pid;
 }
 
