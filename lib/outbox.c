@@ -350,7 +350,8 @@ run(void *closure)
 		}
 		if (!was || o->missed || clock_monotonic() >= next_sweep) {
 			o->missed = false;
-			forget(o); /* it is saved, and found */
+			if (!GUARD_OFF("sweep"))
+				forget(o); /* it is saved, and found */
 			pthread_mutex_unlock(&o->lock);
 			sent = sweep(o, &cx);
 			pthread_mutex_lock(&o->lock);
