@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "flow.h"
+#include "misuse.h"
 
 static const char *const services[] = {"auth",	     "stuff",	 "orders",
 				       "expiration", "payments", "storefront"};
@@ -252,6 +253,46 @@ without_the_bus(void)
 	CU_ASSERT_TRUE(becomes_between("stuff", "ticketing_bus_up", 1, 1));
 }
 
+#define CROWD 1200 /* listings: more than the relay's queue holds */
+
+static void
+list_many(int i, void *arg)
+{
+	const struct buyer *b = arg;
+
+	for (int n = i; n < CROWD; n += 8)
+		TAP_INT(fcgi_insist("stuff", "POST", "/api/stuff",
+				    "{\"title\":\"Notes\",\"price\":100}",
+				    b->token)
+				->status,
+			201);
+}
+
+/* All of them are told when the bus is back. */
+static void
+a_crowd_without_the_bus(void)
+{
+	static const char waiting[] =
+		"ticketing_outbox_events{collection=\"stuff\"}";
+	static const char unsent[] = "{\"outbox.0\":{\"$exists\":true}}";
+	struct buyer b;
+
+	buyer_make(&b);
+	stack_kill("nats", "KILL");
+	together(8, list_many, &b);
+	TAP_INT(db_count("stuff", "stuff", unsent), CROWD);
+	/* Of more than a thousand it is not said how many. */
+	TAP_INT(value("stuff", waiting), 1000);
+	stack_start("nats", NULL);
+	CU_ASSERT_TRUE(becomes_between("stuff", waiting, 0, 0));
+	TAP_INT(db_count("stuff", "stuff", unsent), 0);
+	CU_ASSERT(channel_length("stuff:created") >= CROWD);
+	/* And while it is there. */
+	together(8, list_many, &b);
+	CU_ASSERT_TRUE(becomes_between("stuff", waiting, 0, 0));
+	CU_ASSERT(channel_length("stuff:created") >= 2 * CROWD);
+}
+
 static void
 without_the_database(void)
 {
@@ -278,6 +319,7 @@ main(int argc, char **argv)
 		{"dead and early events", dead_and_early},
 		{"promtool finds nothing wrong", well_formed},
 		{"the outbox without the bus", without_the_bus},
+		{"a crowd without the bus", a_crowd_without_the_bus},
 		{"without the database", without_the_database},
 		{NULL},
 	};
