@@ -12,6 +12,7 @@
 
 #include "../../fcgi/storefront/pages.h"
 #include "../../fcgi/storefront/routes.h"
+#include "misuse.h"
 #include "scenario.h"
 
 /* Of what main.c has. */
@@ -177,6 +178,7 @@ no_descriptors(void)
 	set_files(pid, FEW);
 	stack_kill("stuff", "TERM");
 	CU_ASSERT(eventually(20000, says_stopped, log));
+	CU_ASSERT(eventually(20000, has_ended, &pid));
 	stack_start("stuff", NULL);
 	free(log);
 }
