@@ -34,11 +34,11 @@ struct pool {
 	const struct service *service;
 	int listener, events;
 	atomic_bool stopping;
+	pthread_mutex_t lock; /* guards the next two */
 	/* By descriptor: those that no thread is at.  Each event is told to one
 	 * thread alone, which then has it for itself (EPOLLONESHOT). */
 	FCGX_Request *idle[DESCRIPTORS];
-	pthread_mutex_t lock; /* guards the next */
-	bool looked_after;    /* a thread looks for requests */
+	bool looked_after; /* a thread looks for requests */
 	pthread_cond_t free;
 	int64_t count;
 	pthread_t threads[];
@@ -100,6 +100,28 @@ watch(struct pool *p, int fd)
 		_exit(EX_OSERR); /* as arena.c */
 }
 
+/* Lets go of a connection until it asks for something. */
+static void
+put_down(struct pool *p, FCGX_Request *request)
+{
+	pthread_mutex_lock(&p->lock);
+	p->idle[request->ipcFd] = request;
+	watch(p, request->ipcFd);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static FCGX_Request *
+pick_up(struct pool *p, int fd)
+{
+	FCGX_Request *request;
+
+	pthread_mutex_lock(&p->lock);
+	request = p->idle[fd];
+	p->idle[fd] = NULL;
+	pthread_mutex_unlock(&p->lock);
+	return request;
+}
+
 /* libfcgi itself would wait for the other end to have read what we said: here
  * that is nothing. */
 static void
@@ -136,8 +158,7 @@ accept_some(struct pool *p)
 		FCGX_InitRequest(request, -1, 0);
 		request->ipcFd = fd;
 		request->keepConnection = 1;
-		p->idle[fd] = request;
-		watch(p, fd);
+		put_down(p, request);
 	}
 }
 
@@ -169,8 +190,7 @@ answer(struct pool *p, struct context *cx, FCGX_Request *request)
 		free(request);
 		return;
 	}
-	p->idle[fd] = request;
-	watch(p, fd);
+	put_down(p, request);
 }
 
 static void *
@@ -194,8 +214,7 @@ run(void *arg)
 			watch(p, p->listener);
 			continue;
 		}
-		request = p->idle[e.data.fd];
-		p->idle[e.data.fd] = NULL;
+		request = pick_up(p, e.data.fd);
 		if (e.events & (EPOLLHUP | EPOLLERR))
 			hang_up(request);
 		else
