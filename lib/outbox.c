@@ -298,8 +298,9 @@ take(struct outbox *o)
 		size_t at = 0;
 
 		o->first = (o->first + 1) % QUEUE;
-		while (at < b->count && (b->items[at].kind != item->kind ||
-					 strcmp(b->items[at].id, item->id)))
+		while (at < b->count &&
+		       (b->items[at].kind != item->kind ||
+			strcmp(b->items[at].id, item->id) != 0))
 			at++;
 		if (at < b->count) {
 			/* There is more now than either has with it. */
