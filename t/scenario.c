@@ -330,7 +330,8 @@ plain(char *s)
 			to += sprintf(to, "#%d", i);
 			s += hex;
 		} else if (to > out && to[-1] == '"' &&
-			   strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1) {
+			   strspn(s, CODE_DIGITS) == COUPON_CODE_SIZE - 1 &&
+			   strchr("\"\\", s[COUPON_CODE_SIZE - 1]) != NULL) {
 			*to++ = '~';
 			s += COUPON_CODE_SIZE - 1;
 		} else if (hex >= 16 || digits >= 10) {
