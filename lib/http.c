@@ -611,6 +611,17 @@ http_read(struct request *rq, void *bytes, size_t size, size_t *ret_len)
 	return NULL;
 }
 
+/* Reads what is left of a body, up to a limit, and throws it away. */
+static void
+read_off(FCGX_Stream *in)
+{
+	char drain[4096];
+	int n = 1;
+
+	for (int all = 0; n > 0 && all < DRAIN_MAX; all += n)
+		n = FCGX_GetStr(drain, sizeof(drain), in);
+}
+
 /* Reads the whole body, as long as Content-Length says.  What is refused is
  * read off all the same, up to a limit: bytes left behind on a connection that
  * is closed can cost the client its answer. */
@@ -621,9 +632,9 @@ read_body(struct request *rq, size_t max, const char **ret_body,
 	struct arena *a = rq->cx->arena;
 	const char *header = param(rq, "CONTENT_LENGTH");
 	const struct fail *fail = NULL;
-	char drain[4096], *body;
+	char *body;
 	size_t len = 0;
-	int n = 0;
+	int n;
 
 	*ret_len = 0;
 	for (const char *p = header; p != NULL && *p != '\0'; p++) {
@@ -633,11 +644,7 @@ read_body(struct request *rq, size_t max, const char **ret_body,
 			len = len * 10 + (size_t)(*p - '0');
 	}
 	if (len > max) {
-		for (size_t all = 0; all < len && all < DRAIN_MAX;
-		     all += (size_t)n)
-			if ((n = FCGX_GetStr(drain, sizeof(drain),
-					     rq->fcgi->in)) <= 0)
-				break;
+		read_off(rq->fcgi->in);
 		return fail_too_large(a);
 	}
 	body = arena_alloc(a, len + 1);
@@ -761,8 +768,6 @@ reply_metrics(struct request *rq)
 	size_t len;
 	FILE *to = open_memstream(&text, &len);
 
-	pool_will_wait();
-
 	if (to == NULL)
 		_exit(EX_OSERR); /* as arena.c */
 	measure_write(rq->cx, to);
@@ -797,6 +802,7 @@ serve_probe(struct request *rq)
 								  : "down");
 		json_put_text(o, "status", ready ? "ready" : "not ready");
 	} else if (strcmp(rq->path, "/metrics") == 0) {
+		pool_will_wait();
 		reply_metrics(rq);
 		return true;
 	} else {
@@ -866,17 +872,14 @@ static bool
 may_keep(struct request *rq)
 {
 	FCGX_Stream *in = rq->fcgi->in;
-	char drain[4096];
-	int n = 1;
 
 	if (!rq->fcgi->keepConnection || rq->transfer ||
 	    (rq->route != NULL && rq->route->stream != WHOLE))
 		return false;
-	for (int all = 0; n > 0 && all < DRAIN_MAX && !GUARD_OFF("drain");
-	     all += n)
-		n = FCGX_GetStr(drain, sizeof(drain), in);
-	return GUARD_OFF("drain") ||
-	       (n == 0 && FCGX_HasSeenEOF(in) != 0 && FCGX_GetError(in) == 0);
+	if (GUARD_OFF("drain"))
+		return true;
+	read_off(in);
+	return FCGX_HasSeenEOF(in) != 0 && FCGX_GetError(in) == 0;
 }
 
 enum stream

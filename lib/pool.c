@@ -25,10 +25,9 @@
 #include "service.h"
 #include "transfer.h"
 
-#define DESCRIPTORS 4096  /* a connection has one of the first so many */
-#define ACCEPT_MOST 16	  /* at once: others want to be served as well */
-#define ACCEPT_WAIT 50	  /* ms, when descriptors or memory have run out */
-#define STACK_SIZE 524288 /* of a thread; the deepest path uses a tenth */
+#define DESCRIPTORS 4096 /* a connection has one of the first so many */
+#define ACCEPT_MOST 16	 /* at once: others want to be served as well */
+#define ACCEPT_WAIT 50	 /* ms, when descriptors or memory have run out */
 
 struct pool {
 	const struct service *service;
@@ -231,7 +230,6 @@ pool_open(const struct service *service, int listener, int64_t threads)
 {
 	struct pool *p =
 		calloc(1, sizeof(*p) + (size_t)threads * sizeof(p->threads[0]));
-	pthread_attr_t attr;
 
 	if (p == NULL)
 		_exit(EX_OSERR);
@@ -245,12 +243,8 @@ pool_open(const struct service *service, int listener, int64_t threads)
 	pthread_cond_init(&p->free, NULL);
 	watch(p, listener);
 	METRIC_SET(&metric_pool_size, threads, "workers");
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	for (int64_t i = 0; i < threads; i++)
-		if (pthread_create(&p->threads[i], &attr, run, p) != 0)
-			_exit(EX_OSERR);
-	pthread_attr_destroy(&attr);
+		p->threads[i] = service_thread(run, p);
 	return p;
 }
 

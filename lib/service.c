@@ -89,9 +89,8 @@ static const struct setting no_settings[] = {{0}};
 
 static atomic_bool stopping;
 
-/* Starts a thread; a process that can't has no use. */
-static pthread_t
-start(void *(*run)(void *), void *arg)
+pthread_t
+service_thread(void *(*run)(void *), void *arg)
 {
 	pthread_attr_t attr;
 	pthread_t t;
@@ -482,7 +481,8 @@ service_main(struct service *service)
 	if (has_bus(service))
 		bus_start(service->bus);
 	for (int i = 0; tasks[i] != NULL; i++)
-		tasks[i]->thread->thread = start(run_task, tasks[i]->thread);
+		tasks[i]->thread->thread =
+			service_thread(run_task, tasks[i]->thread);
 	pool = pool_open(service, fd, conf.workers);
 	/* Starting ran through forty libraries, once: half of what is resident
 	 * by now is not used again. */

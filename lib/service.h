@@ -4,6 +4,8 @@
 #ifndef TICKETING_SERVICE_H
 #define TICKETING_SERVICE_H
 
+#include <pthread.h>
+
 #include "bus.h"
 #include "clock.h"
 #include "context.h"
@@ -80,6 +82,10 @@ struct service {
  * (EX_CONFIG) and one sentence when the environment lacks something.
  */
 int service_main(struct service *service);
+
+/* Starts one of its threads, with a stack of the size that all have.  A process
+ * that can't has no use, and ends with 71 (EX_OSERR). */
+pthread_t service_thread(void *(*run)(void *), void *arg);
 
 /* What main() does: service_main(), or with --openapi what openapi.h says;
  * other arguments are EX_USAGE. */

@@ -12,9 +12,8 @@
 #include "measure.h"
 #include "service.h"
 
-#define QUEUE 256	  /* requests that wait for a thread */
-#define STACK_SIZE 524288 /* of a thread */
-#define PATIENCE 5000	  /* ms that those under way have at the end */
+#define QUEUE 256     /* requests that wait for a thread */
+#define PATIENCE 5000 /* ms that those under way have at the end */
 
 struct waiting {
 	enum stream kind;
@@ -88,7 +87,6 @@ transfers_open(const struct service *service, int64_t threads)
 {
 	struct transfers *t = calloc(1, sizeof(*t));
 	pthread_condattr_t clock;
-	pthread_attr_t attr;
 
 	if (t == NULL ||
 	    (t->slots = calloc((size_t)threads, sizeof(*t->slots))) == NULL)
@@ -103,15 +101,10 @@ transfers_open(const struct service *service, int64_t threads)
 	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->ended, &clock);
 	pthread_condattr_destroy(&clock);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	for (int64_t i = 0; i < threads; i++) {
 		t->slots[i].transfers = t;
-		if (pthread_create(&t->slots[i].thread, &attr, run,
-				   &t->slots[i]) != 0)
-			_exit(EX_OSERR);
+		t->slots[i].thread = service_thread(run, &t->slots[i]);
 	}
-	pthread_attr_destroy(&attr);
 	return t;
 }
 

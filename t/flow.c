@@ -142,8 +142,7 @@ buyer_uploads(const struct buyer *b, const char *stuff_id)
 	return fcgi_ask("stuff", params, "all of it", 9);
 }
 
-/* Waits a moment, unless one has asked again and again for long enough. */
-static bool
+bool
 may_insist(int64_t until)
 {
 	clock_sleep(RETRY_PACE);

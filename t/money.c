@@ -12,8 +12,7 @@
 #include "clock.h"
 #include "token.h"
 
-#define WEBHOOK_PACE 50	     /* ms before a webhook is sent again */
-#define WEBHOOK_INSIST 20000 /* ms that it is */
+#define WEBHOOK_INSIST 20000 /* ms that a webhook is sent again */
 
 void
 admin_make(struct buyer *b)
@@ -256,9 +255,9 @@ webhook_insist(const char *id, const char *type, const char *object,
 	int64_t until = clock_monotonic() + WEBHOOK_INSIST;
 	const struct answer *a;
 
-	while ((a = webhook_event(id, type, object, intent))->status == 503 &&
-	       clock_monotonic() < until)
-		clock_sleep(WEBHOOK_PACE);
+	do
+		a = webhook_event(id, type, object, intent);
+	while (a->status == 503 && may_insist(until));
 	return a;
 }
 

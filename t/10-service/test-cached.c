@@ -305,12 +305,9 @@ at_the_sidecar(void)
 	free(url);
 	CU_ASSERT_FATAL(f != NULL && fscanf(f, "%d", &port) == 1);
 	pclose(f);
-	sidecar = fork();
-	if (sidecar == 0) {
-		execlp("nginx", "nginx", "-e", "stderr", "-c", conf,
-		       (char *)NULL);
-		_exit(127);
-	}
+	sidecar = program_start(&(struct program){
+		.argv = (const char *const[]){"nginx", "-e", "stderr", "-c",
+					      conf, NULL}});
 	atexit(stop_sidecar);
 	site = url = text("http://127.0.0.1:%d", port);
 	CU_ASSERT_FATAL(eventually(20000, answers, url));

@@ -41,14 +41,12 @@ start_mock(void)
 	snprintf(base, sizeof(base), "http://127.0.0.1:%s", port);
 	snprintf(address, sizeof(address), "127.0.0.1:%s", port);
 	said = tmpfile();
-	mock = fork();
-	if (mock == 0) {
-		dup2(fileno(said), STDOUT_FILENO);
-		dup2(fileno(said), STDERR_FILENO);
-		execl(path, path, "-http-addr", address, "-https-addr",
-		      "127.0.0.1:", (char *)NULL);
-		_exit(127);
-	}
+	mock = program_start(&(struct program){
+		.argv = (const char *const[]){path, "-http-addr", address,
+					      "-https-addr",
+					      "127.0.0.1:", NULL},
+		.out = fileno(said),
+		.err = fileno(said)});
 	atexit(end_mock);
 	if (!eventually(20000, port_answers, port))
 		tap_note("stripe-mock does not start");
