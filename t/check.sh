@@ -2,8 +2,8 @@
 # shellcheck disable=SC1091,SC2154 # the variables are dev's
 # SPDX-License-Identifier: MIT
 #
-# Sourced by dev: everything that must hold before a change goes in. Each step is a function; what it prints goes to a log, of which the
-# end is shown when it failed. A step that ran `make check` counts as its tests, any other as one. The last line sums up.
+# Sourced by dev: everything that must hold before a change goes in. Each step is a function; what it prints goes to a log. A step that
+# ran `make check` counts as its tests, any other as one. What failed is told at the end, and the last line sums up.
 
 check_steps=(
     'gcc, warnings are errors: build and make check|check_gcc'
@@ -71,13 +71,13 @@ check() {
         say "   $((SECONDS - began)) s: $step_passed passed, $step_failed failed"
         sed -n 's/^figure: /   /p' "$log"
         if ((step_failed)); then
-            grep -E '^(not ok|FAIL|ERROR|SKIP)[ :]' "$log" | head -n 40 | sed 's/^/   /' || true
-            tell_failures "$home/${function#check_}/test-suite.log" | head -n 200 | sed 's/^/   | /'
-            say "   the end of $log:"
-            tail -n 25 "$log" | sed 's/^/   | /'
+            grep -E '^(FAIL|ERROR)[ :]' "$log" | head -n 40 | sed 's/^/   /' || true
+            say "   see $log"
+            tell_failures "$title" "$log" "$home/${function#check_}/test-suite.log" >>"$home/failures"
         fi
         passed=$((passed + step_passed)) failed=$((failed + step_failed))
     done
+    [[ ! -e $home/failures ]] || cat "$home/failures"
     say "$((SECONDS - whole)) s in all; the logs are in $home/log"
     say "$passed passed, $failed failed"
     ((failed == 0))
@@ -102,12 +102,23 @@ count_tests() {
     fi
 }
 
-# tell_failures LOG: what the failed tests printed, each from the test before it on.
+# tell_failures TITLE LOG SUITE: what failed in a step, each test with the beginning and the end of what it said; or, when it was no
+# test that failed, the end of the step's log.
 tell_failures() {
-    [[ ! -e $1 ]] || awk '
-        /^(ok|not ok) / { if (/^not/) for (i = n > 30 ? n - 30 : 0; i < n; i++) print lines[i]; n = 0; if (/^not/) print; next }
-        { lines[n++] = $0 }
-        END { for (i = n > 30 ? n - 30 : 0; i < n; i++) print lines[i] }' "$1"
+    echo "failed: $1"
+    if ! grep -qE '^(FAIL|ERROR): ' "$2" || [[ ! -e $3 ]]; then
+        tail -n 10 "$2" | sed 's/^/   | /'
+        return
+    fi
+    awk '
+        /^(ok|not ok|PASS|SKIP|XFAIL)[ :]/ || /^=+$/ { if (!/^not/) n = 0; next }
+        /^(FAIL|ERROR): .* - / {
+            print "   " $0
+            for (i = 0; i < n; i++) if (i < 4 || i >= n - 8) print "   | " substr(lines[i], 1, 200)
+            n = 0
+            next
+        }
+        { lines[n++] = $0 }' "$3"
 }
 
 # configure_and_make NAME FLAG...: a build of its own in check/NAME, outside of the source tree.
