@@ -66,6 +66,13 @@ function down() {
     else fs.rmSync(state, { recursive: true, force: true });
 }
 
+// What the services complained of last.
+function complaints() {
+    const logs = path.join(state, 'log');
+    return fs.readdirSync(logs).flatMap((log) => fs.readFileSync(path.join(logs, log), 'utf8').split('\n')
+        .filter((line) => /"level":"(warn|error)"/.test(line)).slice(-3).map((line) => `\n${log}: ${line}`)).join('');
+}
+
 // Polls until what() is true, and gives what it was.
 async function eventually(what, text = what.toString()) {
     const until = Date.now() + PATIENCE;
@@ -156,13 +163,25 @@ class Student {
         return answer;
     }
 
-    async presses(name) { await this.page.getByRole('button', { name, exact: typeof name === 'string' }).click(); }
-    async follows(name) { await this.page.locator('main').getByRole('link', { name, exact: typeof name === 'string' }).first().click(); }
+    // A page leaves out what came too late, and says so: who looks for it there opens the page again.
+    async finds(isThere, what) {
+        await eventually(async () => {
+            if (await isThere().catch(() => false)) return true;
+            if (/can.t (be shown|check) right now/.test(await this.text().catch(() => ''))) await this.page.reload();
+            return false;
+        }, `${what} is on the page`);
+    }
+    async clicks(found) {
+        await this.finds(() => found.count(), found);
+        await found.click();
+    }
+    async presses(name) { await this.clicks(this.page.getByRole('button', { name, exact: typeof name === 'string' })); }
+    async follows(name) { await this.clicks(this.page.locator('main').getByRole('link', { name, exact: typeof name === 'string' }).first()); }
     async fills(label, value) { await this.page.getByLabel(label).fill(value); }
     path() { return new URL(this.page.url()).pathname; }
     async arrives(pattern) { await this.page.waitForURL((url) => pattern.test(url.pathname + url.search)); }
     async text() { return (await this.page.locator('main').innerText()).replace(/\s+/g, ' '); }
-    async reads(what) { await eventually(async () => (await this.text().catch(() => '')).toLowerCase().includes(what.toLowerCase()), `"${what}" is on the page`); }
+    async reads(what) { await this.finds(async () => (await this.text()).toLowerCase().includes(what.toLowerCase()), `"${what}"`); }
 }
 
 // --- TAP ------------------------------------------------------------------------------------------------------------------
@@ -186,6 +205,7 @@ async function main(settings) {
             for (const student of students)
                 for (const page of student.window.pages())
                     why += `\n${page.url()}: ${(await page.innerText('body').catch(String)).slice(0, 1500)}`;
+            why += complaints();
         }
         for (const student of students)
             why += student.alarms.map((alarm) => `\n${alarm}`).join('');
