@@ -158,6 +158,41 @@ settle(struct outbox *o)
 	return !failed;
 }
 
+/* Its first event is on its way. */
+static bool
+is_new(const struct outgoing *r)
+{
+	const char *version =
+		r->count > 0 ? strrchr(r->unsent[0].id, ':') : NULL;
+
+	return version != NULL && strcmp(version, ":1") == 0;
+}
+
+/* See struct kind; where it fails, none of those records' events has been
+ * sent. */
+static void
+tell_added(struct batch *b)
+{
+	const struct kind *const *kinds = b->cx.service->kinds;
+	const char *ids[BATCH];
+	size_t at[BATCH], n, count;
+
+	for (; *kinds != NULL; kinds++) {
+		if ((*kinds)->added == NULL)
+			continue;
+		count = 0;
+		n = of_kind(b, *kinds, at);
+		for (size_t i = 0; i < n; i++)
+			if (is_new(&b->records[at[i]]))
+				ids[count++] = b->items[at[i]].id;
+		if (count == 0 || (*kinds)->added(&b->cx, ids, count) == NULL)
+			continue;
+		b->failed = true;
+		for (size_t i = 0; i < n; i++)
+			b->records[at[i]].count = 0;
+	}
+}
+
 /* Publishes the batch that was filled, and meanwhile settles the one before:
  * returns whether that went well. */
 static bool
@@ -203,6 +238,7 @@ publish(struct outbox *o)
 			b->failed = true;
 		messages += all;
 	}
+	tell_added(b);
 	o->filling = !o->filling;
 	return settled;
 }

@@ -486,6 +486,35 @@ store_get(struct context *cx, const struct kind *kind, const char *id,
 	return store_find_one(cx, kind, id_filter(id), rec);
 }
 
+/* One of many ids. */
+static bson_t *
+ids_filter(const char *const *ids, size_t count)
+{
+	bson_t *filter = bson_new(), which, in;
+	char number[24];
+	bson_oid_t oid;
+
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
+	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(number, sizeof(number), "%zu", i);
+		bson_oid_init_from_string(&oid, ids[i]);
+		BSON_APPEND_OID(&in, number, &oid);
+	}
+	bson_append_array_end(&which, &in);
+	bson_append_document_end(filter, &which);
+	return filter;
+}
+
+const struct fail *
+store_get_all(struct context *cx, const struct kind *kind,
+	      const char *const *ids, size_t count, void **ret_recs,
+	      size_t *ret_count)
+{
+	return store_find(cx, kind, ids_filter(ids, count), NULL,
+			  (int64_t)count, ret_recs, ret_count);
+}
+
 const struct fail *
 store_await(struct context *cx, const struct kind *kind, const char *id,
 	    bool (*enough)(const void *rec), int64_t ms, void *rec)
@@ -951,26 +980,6 @@ outgoing_of(struct context *cx, const bson_t *doc)
 						{text_at(cx, &e, "span"),
 						 text_at(cx, &e, "below")}};
 	return (struct outgoing){id, unsent, n};
-}
-
-/* One of many ids. */
-static bson_t *
-ids_filter(const char *const *ids, size_t count)
-{
-	bson_t *filter = bson_new(), which, in;
-	char number[24];
-	bson_oid_t oid;
-
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
-	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
-	for (size_t i = 0; i < count; i++) {
-		snprintf(number, sizeof(number), "%zu", i);
-		bson_oid_init_from_string(&oid, ids[i]);
-		BSON_APPEND_OID(&in, number, &oid);
-	}
-	bson_append_array_end(&which, &in);
-	bson_append_document_end(filter, &which);
-	return filter;
 }
 
 const struct fail *

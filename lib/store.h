@@ -53,6 +53,12 @@ struct kind {
 	/* Which event tells of this new state; NULL: none ever does. */
 	enum event_type (*publishes)(const void *rec);
 	const struct index *indexes;
+	/* What was heard while a record was being added did not find it: this
+	 * looks for that, at these records that are new.  It is called at least
+	 * once for each, when it is saved and before its first event counts as
+	 * sent; after a failure again.  NULL: nothing matters. */
+	const struct fail *(*added)(struct context *cx, const char *const *ids,
+				    size_t count);
 	/* Its documents are no records, and are read and written by means of
 	 * store_collection(): only the indexes are made. */
 	bool bare;
@@ -89,6 +95,11 @@ const struct fail *store_ping(struct context *cx);
 /* Fills *rec.  fail_not_found() when there is none, or id is no id. */
 const struct fail *store_get(struct context *cx, const struct kind *kind,
 			     const char *id, void *rec);
+
+/* Those of these count records that are there, in any order; in the arena. */
+const struct fail *store_get_all(struct context *cx, const struct kind *kind,
+				 const char *const *ids, size_t count,
+				 void **ret_recs, size_t *ret_count);
 
 /*
  * As store_get(), for what an event may be about to bring: looks again for up

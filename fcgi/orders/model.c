@@ -83,12 +83,16 @@ publishes(const void *rec)
 					: EVENT_NONE;
 }
 
+static const struct fail *added(struct context *cx, const char *const *ids,
+				size_t count);
+
 const struct kind order_kind = {
 	.collection = "orders",
 	.fields = order_fields,
 	.traced = true,
 	.size = sizeof(struct order),
 	.publishes = publishes,
+	.added = added,
 	.indexes = order_indexes,
 };
 
@@ -391,7 +395,6 @@ const struct fail *
 order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 	  struct order *ret)
 {
-	struct standing buyer;
 	struct stuff_copy copy;
 	const struct fail *fail;
 	bool again;
@@ -429,29 +432,55 @@ order_buy(struct context *cx, const char *stuff_id, const struct user *user,
 		memcpy(ret->stuff.id, stuff_id, ID_SIZE);
 		memcpy(ret->stuff.seller_id, copy.user_id, ID_SIZE);
 		fail = store_add(cx, &order_kind, ret);
-		if (fail == NULL)
-			break;
 		if (fail != STORE_DUPLICATE)
 			return fail;
 		TRY(meet_holder(cx, stuff_id, user, ret, &again));
 	} while (again);
+	return NULL;
+}
 
-	/* A ban or a removal heard between the looks above and the insert
-	 * found no order to end: so look again. */
+/* A ban or a removal that was heard between order_buy()'s looks and its insert
+ * found no order to end. */
+static const struct fail *
+added(struct context *cx, const char *const *ids, size_t count)
+{
+	const char **users = arena_alloc(cx->arena, count * sizeof(*users));
+	const char **ids_of_stuff =
+		arena_alloc(cx->arena, count * sizeof(*ids_of_stuff));
+	size_t n, n_buyers, n_copies;
+	struct stuff_copy *copies;
+	struct standing *buyers;
+	struct order *orders;
+	void *found;
+
 	if (GUARD_OFF("look-again"))
 		return NULL;
-	TRY(standing_get(cx, user->id, &buyer));
-	if (standing_bad(&buyer)) {
-		TRY(store_change(cx, &order_kind, ret->head.id, end_of_barred,
-				 NULL, ret));
-		if (is(ret, ORDER_CANCELLED))
-			return fail_forbidden(cx->arena, HTTP_BANNED);
+	TRY(store_get_all(cx, &order_kind, ids, count, &found, &n));
+	orders = found;
+	for (size_t i = 0; i < n; i++) {
+		users[i] = orders[i].user_id;
+		ids_of_stuff[i] = orders[i].stuff.id;
 	}
-	TRY(store_get(cx, &stuff_copy_kind, stuff_id, &copy));
-	if (!removed(&copy))
-		return NULL;
-	TRY(store_change(cx, &order_kind, ret->head.id, order_drop, NULL, ret));
-	return fail_not_found(cx->arena);
+	TRY(store_get_all(cx, &standing_kind, users, n, &found, &n_buyers));
+	buyers = found;
+	TRY(store_get_all(cx, &stuff_copy_kind, ids_of_stuff, n, &found,
+			  &n_copies));
+	copies = found;
+	for (size_t i = 0; i < n; i++) {
+		struct order *o = &orders[i];
+
+		for (size_t j = 0; j < n_buyers; j++)
+			if (strcmp(buyers[j].head.id, o->user_id) == 0 &&
+			    standing_bad(&buyers[j]))
+				TRY(store_change(cx, &order_kind, o->head.id,
+						 end_of_barred, NULL, o));
+		for (size_t j = 0; j < n_copies; j++)
+			if (strcmp(copies[j].head.id, o->stuff.id) == 0 &&
+			    removed(&copies[j]))
+				TRY(store_change(cx, &order_kind, o->head.id,
+						 order_drop, NULL, o));
+	}
+	return NULL;
 }
 
 /* Live orders whose time is over between these two, the first one first. */

@@ -76,11 +76,15 @@ publishes(const void *rec)
 				      : EVENT_STUFF_UPDATED;
 }
 
+static const struct fail *added(struct context *cx, const char *const *ids,
+				size_t count);
+
 const struct kind stuff_kind = {
 	.collection = "stuff",
 	.fields = stuff_fields,
 	.size = sizeof(struct stuff),
 	.publishes = publishes,
+	.added = added,
 	.indexes = indexes,
 };
 
@@ -499,19 +503,34 @@ follow_seller(struct context *cx, void *rec, const void *arg)
 	return s->seller_rev == seen ? STORE_KEEP : NULL;
 }
 
-const struct fail *
-stuff_check_seller(struct context *cx, struct stuff *stuff)
+/* A ban that was heard after the seller was let in found no listing to hide. */
+static const struct fail *
+added(struct context *cx, const char *const *ids, size_t count)
 {
-	struct standing seller;
+	const char **users = arena_alloc(cx->arena, count * sizeof(*users));
+	struct standing *sellers;
+	struct stuff *listings;
+	size_t n, n_sellers;
+	void *found;
 
 	if (GUARD_OFF("look-again"))
 		return NULL;
-	/* What is heard from here on finds the listing. */
-	TRY(standing_get(cx, stuff->user_id, &seller));
-	if (seller.head.rev == stuff->seller_rev)
-		return NULL;
-	return store_change(cx, &stuff_kind, stuff->head.id, follow_seller,
-			    NULL, stuff);
+	TRY(store_get_all(cx, &stuff_kind, ids, count, &found, &n));
+	listings = found;
+	for (size_t i = 0; i < n; i++)
+		users[i] = listings[i].user_id;
+	TRY(store_get_all(cx, &standing_kind, users, n, &found, &n_sellers));
+	sellers = found;
+	for (size_t i = 0; i < n; i++) {
+		struct stuff *s = &listings[i];
+
+		/* What is heard from here on finds the listing. */
+		for (size_t j = 0; j < n_sellers; j++)
+			if (strcmp(sellers[j].head.id, s->user_id) == 0)
+				TRY(store_change(cx, &stuff_kind, s->head.id,
+						 follow_seller, NULL, s));
+	}
+	return NULL;
 }
 
 /* The next unsold listings of a user, by id, behind one. */

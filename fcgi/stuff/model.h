@@ -108,9 +108,6 @@ const struct fail *stuff_may_put(struct context *cx, const struct stuff *s,
 const struct fail *stuff_current_file(struct context *cx, const char *id,
 				      bool fence, char ret[ID_SIZE]);
 
-/* After an insert: what was heard of its seller in between counts. */
-const struct fail *stuff_check_seller(struct context *cx, struct stuff *stuff);
-
 /* Brings all unsold listings of the user that the event is on up to date. */
 const struct fail *stuff_follow_seller(struct context *cx, void *none,
 				       const void *event);

@@ -12,8 +12,8 @@
  *	/driver/create	    a listing with its event, which it then takes out
  *			    of the outbox, as the relay does
  *	/driver/STUFF/buy   an order, likewise
- *	/driver/STUFF/reads/buy  and it reads what orders looks at: the copy of
- *			    the listing, before and after, and a standing
+ *	/driver/STUFF/reads/buy  and it reads what orders looks at before that:
+ *			    the copy of the listing
  *
  * It reads each answer to its end but makes nothing of it.  It reads no body,
  * no cookie, no token, checks nothing, looks nothing up before it writes, logs
@@ -95,12 +95,12 @@ show(mongoc_collection_t *c, const bson_oid_t *id)
 	return ok;
 }
 
-/* What orders looks at besides: whether it is there or not. */
+/* What orders looks at: whether it is there or not. */
 static void
-look(mongoc_client_t *client, const char *collection, const bson_oid_t *id)
+look(mongoc_client_t *client, const bson_oid_t *id)
 {
 	mongoc_collection_t *c =
-		mongoc_client_get_collection(client, "orders", collection);
+		mongoc_client_get_collection(client, "orders", "stuff");
 
 	show(c, id);
 	mongoc_collection_destroy(c);
@@ -180,13 +180,9 @@ ask(mongoc_client_t *client, const char *name, const char *part)
 		ok = write_and_send(c, &doc, &id);
 	} else if (order) {
 		if (reads)
-			look(client, "stuff", &stuff);
+			look(client, &stuff);
 		doc_order(&doc, &id, &stuff, true);
 		ok = write_and_send(c, &doc, &id);
-		if (reads) {
-			look(client, "standings", &stuff);
-			look(client, "stuff", &stuff);
-		}
 	}
 	bson_destroy(&doc);
 	mongoc_collection_destroy(c);
