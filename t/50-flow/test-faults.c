@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "clock.h"
 #include "flow.h"
@@ -121,6 +124,24 @@ static void
 services_killed(void)
 {
 	trade_while(kill_services);
+}
+
+/* Its threads may listen at its socket for a moment after it is gone. */
+static void
+socket_lingers(void)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/auth.sock",
+		 stack("RUN_DIR"));
+	stack_kill("auth", "KILL");
+	unlink(at.sun_path);
+	CU_ASSERT_FATAL(bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0 &&
+			listen(fd, 1) == 0);
+	stack_start("auth", NULL);
+	TAP_INT(fcgi_call("auth", "GET", "/readyz", NULL, NULL)->status, 200);
+	close(fd);
 }
 
 /* --- deadlines --- */
@@ -360,6 +381,8 @@ main(int argc, char **argv)
 		{"the bus is absent at boot", bus_absent_at_boot},
 		{"the bus is killed amid trade", bus_killed},
 		{"services are killed amid trade", services_killed},
+		{"a service starts though its socket is in use",
+		 socket_lingers},
 		{"Redis is flushed, and killed", redis_away},
 		{"expiration is away past the deadline", expiration_away},
 		{"the database stands still: 503 in time", database_stopped},
