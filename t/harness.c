@@ -254,6 +254,9 @@ stack_up(const char *const *settings)
 	setenv("DEV_PORT", "0", 1);
 	setenv("DEV_MONGO", "memory", 1);
 	setenv("DEV_STRIPE", "scripted", 0);
+	/* What an upload left that its service died of is gone in that time:
+	 * before those who wait for all to settle have lost patience. */
+	setenv("FILE_LEASE_SECONDS", "20", 0);
 	if (stack_dev(settings, (const char *[]){"up", NULL}) != 0) {
 		printf("1..1\nnot ok 1 - dev up\n");
 		exit(1);
