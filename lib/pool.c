@@ -33,10 +33,13 @@ struct pool {
 	const struct service *service;
 	int listener, events;
 	atomic_bool stopping;
-	pthread_mutex_t lock; /* guards the next two */
-	/* By descriptor: those that no thread is at.  Each event is told to one
-	 * thread alone, which then has it for itself (EPOLLONESHOT). */
+	pthread_mutex_t lock; /* guards the next three */
+	/* By descriptor: those that no thread is at; and whether something came
+	 * at one while a thread was.  An event is told once (EPOLLET), so that
+	 * a connection costs no call but its own from one request to the next,
+	 * and has to be asked for again where it was no use. */
 	FCGX_Request *idle[DESCRIPTORS];
+	bool missed[DESCRIPTORS];
 	bool looked_after; /* a thread looks for requests */
 	pthread_cond_t free;
 	int64_t count;
@@ -86,16 +89,15 @@ is_whole(int fd)
 	       n == 24 + (b[20] << 8) + b[21] + b[22] + 16;
 }
 
-/* Has one thread told when there is something to read. */
+/* Has one thread told when there is something to read, also if it is there
+ * already. */
 static void
-watch(struct pool *p, int fd)
+watch(struct pool *p, int fd, int operation)
 {
-	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
 				.data.fd = fd};
 
-	if (epoll_ctl(p->events, EPOLL_CTL_MOD, fd, &e) != 0 &&
-	    (errno != ENOENT ||
-	     epoll_ctl(p->events, EPOLL_CTL_ADD, fd, &e) != 0))
+	if (epoll_ctl(p->events, operation, fd, &e) != 0)
 		_exit(EX_OSERR); /* as arena.c */
 }
 
@@ -103,12 +105,17 @@ watch(struct pool *p, int fd)
 static void
 put_down(struct pool *p, FCGX_Request *request)
 {
+	int fd = request->ipcFd;
+
 	pthread_mutex_lock(&p->lock);
-	p->idle[request->ipcFd] = request;
-	watch(p, request->ipcFd);
+	p->idle[fd] = request;
+	if (p->missed[fd] && !GUARD_OFF("missed"))
+		watch(p, fd, EPOLL_CTL_MOD);
+	p->missed[fd] = false;
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* NULL: a thread is at it. */
 static FCGX_Request *
 pick_up(struct pool *p, int fd)
 {
@@ -117,6 +124,7 @@ pick_up(struct pool *p, int fd)
 	pthread_mutex_lock(&p->lock);
 	request = p->idle[fd];
 	p->idle[fd] = NULL;
+	p->missed[fd] = request == NULL;
 	pthread_mutex_unlock(&p->lock);
 	return request;
 }
@@ -157,6 +165,7 @@ accept_some(struct pool *p)
 		FCGX_InitRequest(request, -1, 0);
 		request->ipcFd = fd;
 		request->keepConnection = 1;
+		watch(p, fd, EPOLL_CTL_ADD);
 		put_down(p, request);
 	}
 }
@@ -210,16 +219,19 @@ run(void *arg)
 			if (p->stopping)
 				continue;
 			accept_some(p);
-			watch(p, p->listener);
+			watch(p, p->listener, EPOLL_CTL_MOD);
 			continue;
 		}
 		request = pick_up(p, e.data.fd);
+		if (request == NULL)
+			continue;
 		if (e.events & (EPOLLHUP | EPOLLERR))
 			hang_up(request);
 		else
 			answer(p, &cx, request);
 	}
-	watch(p, p->listener); /* which tells the next one to end */
+	/* Tells the next one to end. */
+	watch(p, p->listener, EPOLL_CTL_MOD);
 	pool_will_wait();
 	arena_free(cx.arena);
 	return NULL;
@@ -241,7 +253,7 @@ pool_open(const struct service *service, int listener, int64_t threads)
 		_exit(EX_OSERR);
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->free, NULL);
-	watch(p, listener);
+	watch(p, listener, EPOLL_CTL_ADD);
 	METRIC_SET(&metric_pool_size, threads, "workers");
 	for (int64_t i = 0; i < threads; i++)
 		p->threads[i] = service_thread(run, p);

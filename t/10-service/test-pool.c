@@ -17,6 +17,9 @@
 static const char *const health[] = {"REQUEST_METHOD=GET",
 				     "SCRIPT_NAME=/healthz", NULL};
 
+static const char *const listings[] = {"REQUEST_METHOD=GET",
+				       "SCRIPT_NAME=/api/stuff", NULL};
+
 /* Asks on a connection, to be kept. */
 static const struct answer *
 ask_on(int fd)
@@ -125,6 +128,37 @@ busy(void)
 	TAP_INT(newcomers, 200);
 }
 
+/* Asks twice, the second time while a thread is still at the first, and gets
+ * the first answer. */
+static int
+ask_early(const char *guards_off)
+{
+	const char *settings[] = {"FAILPOINTS=admitted=sleep:2000", guards_off,
+				  NULL};
+	int fd;
+
+	CU_ASSERT(stack_dev(settings,
+			    (const char *[]){"restart", "stuff", NULL}) == 0);
+	fd = fcgi_connect("stuff");
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT(fcgi_begin(fd, true, listings) == 0);
+		CU_ASSERT(fcgi_body(fd, NULL, 0) == 0);
+		CU_ASSERT(i == 1 || eventually(10000, is_read, &fd));
+	}
+	TAP_STRING(fcgi_receive(fd)->body, "[]");
+	return fd;
+}
+
+static void
+early(void)
+{
+	int fd = ask_early(NULL);
+
+	TAP_STRING(fcgi_receive(fd)->body, "[]");
+	close(fd);
+	stack_restart("stuff", NULL);
+}
+
 static void
 stopped(void)
 {
@@ -178,6 +212,18 @@ no_other_looks(void)
 	stack_restart("auth", NULL);
 }
 
+/* That something came meanwhile is forgotten. */
+static void
+early_is_missed(void)
+{
+	struct pollfd p = {.fd = ask_early("GUARDS_OFF=missed"),
+			   .events = POLLIN};
+
+	TAP_INT(poll(&p, 1, 1000), 0);
+	close(p.fd);
+	stack_restart("stuff", NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -186,9 +232,11 @@ main(int argc, char **argv)
 		{"those that are silent", silent},
 		{"those that are slow to ask", halting},
 		{"those that are kept busy", busy},
+		{"one that is early with the next request", early},
 		{"those that are there at the end", stopped},
 		{"negative control: nothing is read off", nothing_is_read_off},
 		{"negative control: no other looks", no_other_looks},
+		{"negative control: the early one is missed", early_is_missed},
 		{0},
 	};
 
