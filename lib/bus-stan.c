@@ -75,11 +75,7 @@ xcalloc(size_t n, size_t size)
 static void
 wait_changed(struct bus *bus, int64_t ms)
 {
-	int64_t until = clock_monotonic() + ms;
-	struct timespec ts = {.tv_sec = until / 1000,
-			      .tv_nsec = until % 1000 * 1000000};
-
-	pthread_cond_timedwait(&bus->changed, &bus->lock, &ts);
+	clock_wait(&bus->changed, &bus->lock, clock_monotonic() + ms);
 }
 
 static void
@@ -449,7 +445,6 @@ struct bus *
 bus_open(const struct bus_options *options)
 {
 	struct bus *bus = xcalloc(1, sizeof(*bus));
-	pthread_condattr_t attr;
 
 	bus->options = *options;
 	while (options->channels[bus->channels] != NULL)
@@ -461,10 +456,7 @@ bus_open(const struct bus_options *options)
 		bus->replays[i] = (struct subscription){bus, NULL, true};
 	}
 	pthread_mutex_init(&bus->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&bus->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&bus->changed, NULL);
 	return bus;
 }
 

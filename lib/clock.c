@@ -49,6 +49,15 @@ clock_sleep(int64_t ms)
 		;
 }
 
+bool
+clock_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until)
+{
+	struct timespec ts = {.tv_sec = until / 1000,
+			      .tv_nsec = until % 1000 * 1000000};
+
+	return pthread_cond_clockwait(c, lock, CLOCK_MONOTONIC, &ts) == 0;
+}
+
 static void
 put_digits(char *to, size_t width, int n)
 {

@@ -3,6 +3,8 @@
 #ifndef TICKETING_CLOCK_H
 #define TICKETING_CLOCK_H
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "arena.h"
@@ -18,6 +20,10 @@ int64_t clock_micros(void);
 
 /* Returns after ms milliseconds. */
 void clock_sleep(int64_t ms);
+
+/* As pthread_cond_wait(), until then on the clock that is never set at the
+ * latest.  Returns whether it was before that. */
+bool clock_wait(pthread_cond_t *c, pthread_mutex_t *lock, int64_t until);
 
 /* RFC 3339 UTC with milliseconds, "2026-01-31T09:00:00.000Z". */
 char *clock_format(struct arena *a, int64_t ms);

@@ -92,12 +92,9 @@ otlp_waiting(void)
 static void
 wait_until(int64_t at, size_t enough)
 {
-	struct timespec ts = {.tv_sec = at / 1000,
-			      .tv_nsec = at % 1000 * 1000000};
-
 	while (exporter.count < enough && !exporter.stopping &&
-	       clock_monotonic() < at)
-		pthread_cond_timedwait(&exporter.changed, &exporter.lock, &ts);
+	       clock_wait(&exporter.changed, &exporter.lock, at))
+		;
 }
 
 static json_object *
@@ -419,7 +416,6 @@ load(void)
 const char *
 otlp_open(const char *service, const char *endpoint)
 {
-	pthread_condattr_t attr;
 	size_t len = strlen(endpoint);
 
 	if (strncmp(endpoint, "http://", 7) != 0 &&
@@ -437,10 +433,7 @@ otlp_open(const char *service, const char *endpoint)
 	if (exporter.queue == NULL ||
 	    asprintf(&exporter.url, "%.*s/v1/traces", (int)len, endpoint) < 0)
 		_exit(EX_OSERR);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&exporter.changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&exporter.changed, NULL);
 	trace_tell(collect);
 	if (pthread_create(&exporter.thread, NULL, run, NULL) != 0)
 		_exit(EX_OSERR);

@@ -354,15 +354,6 @@ take(struct outbox *o)
 	return known;
 }
 
-static void
-wait_until(struct outbox *o, int64_t at)
-{
-	struct timespec ts = {.tv_sec = at / 1000,
-			      .tv_nsec = at % 1000 * 1000000};
-
-	pthread_cond_timedwait(&o->changed, &o->lock, &ts);
-}
-
 static void *
 run(void *closure)
 {
@@ -382,7 +373,8 @@ run(void *closure)
 		connected = bus_connected(o->service->bus);
 		if (!connected) {
 			if (!o->stopping)
-				wait_until(o, clock_monotonic() + REFUSED_WAIT);
+				clock_wait(&o->changed, &o->lock,
+					   clock_monotonic() + REFUSED_WAIT);
 			continue;
 		}
 		if (!was || o->missed || clock_monotonic() >= next_sweep) {
@@ -408,7 +400,7 @@ run(void *closure)
 		last = o->batches[o->filling].count;
 		if (o->batches[0].count + o->batches[1].count == 0) {
 			if (!o->stopping)
-				wait_until(o, next_sweep);
+				clock_wait(&o->changed, &o->lock, next_sweep);
 			continue;
 		}
 		pthread_mutex_unlock(&o->lock);
@@ -424,7 +416,8 @@ run(void *closure)
 		}
 		pthread_mutex_lock(&o->lock);
 		if (!sent && !o->stopping)
-			wait_until(o, clock_monotonic() + REFUSED_WAIT);
+			clock_wait(&o->changed, &o->lock,
+				   clock_monotonic() + REFUSED_WAIT);
 	}
 	pthread_mutex_unlock(&o->lock);
 	settle(o);
@@ -436,7 +429,6 @@ struct outbox *
 outbox_open(const struct service *service)
 {
 	struct outbox *o = calloc(1, sizeof(*o));
-	pthread_condattr_t attr;
 
 	if (o == NULL)
 		_exit(EX_OSERR);
@@ -445,10 +437,7 @@ outbox_open(const struct service *service)
 		o->batches[i].cx = (struct context){.service = service,
 						    .arena = arena_new()};
 	pthread_mutex_init(&o->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&o->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&o->changed, NULL);
 	if (pthread_create(&o->thread, NULL, run, o) != 0)
 		_exit(EX_OSERR);
 	return o;

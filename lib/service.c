@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: MIT */
 #include "service.h"
 
-#include <errno.h>
 #include <fcgiapp.h>
 #include <link.h>
 #include <malloc.h>
@@ -120,8 +119,6 @@ run_task(void *arg)
 
 	while (!stopping) {
 		int64_t until = clock_monotonic() + t->task->every;
-		struct timespec ts = {.tv_sec = until / 1000,
-				      .tv_nsec = until % 1000 * 1000000};
 
 		trace_begin(SPAN_INTERNAL, NULL, NULL);
 		span_name(trace_span(), "task %s", t->task->name);
@@ -129,10 +126,9 @@ run_task(void *arg)
 		trace_end();
 		arena_reset(cx.arena);
 		pthread_mutex_lock(&t->lock);
-		while (!t->woken && !stopping)
-			if (pthread_cond_timedwait(&t->changed, &t->lock,
-						   &ts) == ETIMEDOUT)
-				break;
+		while (!t->woken && !stopping &&
+		       clock_wait(&t->changed, &t->lock, until))
+			;
 		t->woken = false;
 		pthread_mutex_unlock(&t->lock);
 	}
@@ -144,16 +140,12 @@ static void
 start_task(const struct service *service, struct task *task)
 {
 	struct task_thread *t = calloc(1, sizeof(*t));
-	pthread_condattr_t attr;
 
 	if (t == NULL)
 		_exit(EX_OSERR);
 	*t = (struct task_thread){.task = task, .service = service};
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&t->changed, NULL);
 	task->thread = t;
 }
 

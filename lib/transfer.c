@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "measure.h"
@@ -86,7 +85,6 @@ struct transfers *
 transfers_open(const struct service *service, int64_t threads)
 {
 	struct transfers *t = calloc(1, sizeof(*t));
-	pthread_condattr_t clock;
 
 	if (t == NULL ||
 	    (t->slots = calloc((size_t)threads, sizeof(*t->slots))) == NULL)
@@ -97,10 +95,7 @@ transfers_open(const struct service *service, int64_t threads)
 	t->max_uploads = threads - (threads + 3) / 4;
 	pthread_mutex_init(&t->lock, NULL);
 	pthread_cond_init(&t->added, NULL);
-	pthread_condattr_init(&clock);
-	pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->ended, &clock);
-	pthread_condattr_destroy(&clock);
+	pthread_cond_init(&t->ended, NULL);
 	for (int64_t i = 0; i < threads; i++) {
 		t->slots[i].transfers = t;
 		t->slots[i].thread = service_thread(run, &t->slots[i]);
@@ -138,16 +133,15 @@ void
 transfers_close(struct transfers *t)
 {
 	int64_t until = clock_monotonic() + PATIENCE;
-	struct timespec ts = {.tv_sec = until / 1000,
-			      .tv_nsec = until % 1000 * 1000000};
 
 	if (t == NULL)
 		return;
 	pthread_mutex_lock(&t->lock);
 	t->stopping = true;
 	pthread_cond_broadcast(&t->added);
-	while ((t->busy > 0 || t->count > 0) && clock_monotonic() < until)
-		pthread_cond_timedwait(&t->ended, &t->lock, &ts);
+	while ((t->busy > 0 || t->count > 0) &&
+	       clock_wait(&t->ended, &t->lock, until))
+		;
 	/* Who reads or writes such a socket sees its end. */
 	for (int64_t i = 0; i < t->threads; i++)
 		if (t->slots[i].request != NULL)

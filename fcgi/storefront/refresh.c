@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "service.h"
@@ -25,19 +24,7 @@ static struct slot {
 	int64_t until; /* an answer is good; on the monotonic clock */
 } slots[SLOTS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards these */
-static pthread_cond_t changed;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-static void
-make_changed(void)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&changed, &attr);
-	pthread_condattr_destroy(&attr);
-}
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 
 static void
 clear(struct slot *s)
@@ -90,13 +77,11 @@ is_of(const struct slot *s, enum state state, const char *token)
 static bool
 await(struct slot *s, const char *token, int64_t until, bool *ret_mine)
 {
-	struct timespec ts = {.tv_sec = until / 1000,
-			      .tv_nsec = until % 1000 * 1000000};
 	bool answered;
 
 	*ret_mine = false;
 	while (is_of(s, ASKING, token))
-		if (pthread_cond_timedwait(&changed, &lock, &ts) != 0)
+		if (!clock_wait(&changed, &lock, until))
 			return false;
 	answered = is_of(s, ANSWERED, token) && clock_monotonic() < s->until;
 	if (!answered && s->state != ASKING) {
@@ -116,7 +101,6 @@ refresh_run(struct arena *a, const struct visitor *visitor, struct call *c,
 	struct slot *s;
 	bool mine;
 
-	pthread_once(&once, make_changed);
 	id_hash(token, visitor->refresh, strlen(visitor->refresh));
 	s = &slots[strtoul((char[]){token[0], token[1], '\0'}, NULL, 16) %
 		   SLOTS];
