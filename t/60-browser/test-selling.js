@@ -56,8 +56,7 @@ for (const js of [true, false]) {
         await buyer.opens(seller.path());
         await buyer.presses('BUY');
         await buyer.arrives(/^\/checkout\//);
-        await seller.opens('/sell');
-        await seller.reads('Being checked out');
+        await eventually(async () => (await seller.opens('/sell')) && /being checked out/i.test(await seller.text()), 'it is held');
     });
 
     test(`a picture takes the place of the drawn cover, ${how}`, async () => {
