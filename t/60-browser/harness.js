@@ -167,7 +167,7 @@ class Student {
     async finds(isThere, what) {
         await eventually(async () => {
             if (await isThere().catch(() => false)) return true;
-            if (/can.t (be shown|check) right now/.test(await this.text().catch(() => ''))) await this.page.reload();
+            if (/can.t (be shown|be reached|check) right now/.test(await this.text().catch(() => ''))) await this.page.reload();
             return false;
         }, `${what} is on the page`);
     }
@@ -181,6 +181,10 @@ class Student {
     path() { return new URL(this.page.url()).pathname; }
     async arrives(pattern) { await this.page.waitForURL((url) => pattern.test(url.pathname + url.search)); }
     async text() { return (await this.page.locator('main').innerText()).replace(/\s+/g, ' '); }
+    // For what an event is on its way to: opens the page until it says so.
+    async comesToRead(where, what) {
+        await eventually(async () => (await this.opens(where)) && (await this.text()).toLowerCase().includes(what.toLowerCase()), `"${what}" at ${where}`);
+    }
     async reads(what) { await this.finds(async () => (await this.text()).toLowerCase().includes(what.toLowerCase()), `"${what}"`); }
 }
 

@@ -103,8 +103,7 @@ for (const js of [true, false]) {
         assert.equal((await loser.page.getByRole('alert').first().innerText()).trim(), HELD);
 
         // Who comes later sees it at the listing, before pressing anything.
-        await loser.opens(stuff.path);
-        await loser.reads('Being checked out');
+        await loser.comesToRead(stuff.path, 'Being checked out');
         assert.equal(await loser.page.getByRole('button', { name: 'BUY', exact: true }).count(), 0);
 
         if (js) assert.match(await winner.page.getByRole('timer').innerText(), /^1[0-4]:[0-5]\d$/);
@@ -116,7 +115,7 @@ for (const js of [true, false]) {
 
         // The page of the loser, who did nothing, tells of it by itself; or when it is loaded again.
         if (js) await loser.reads('Sold');
-        else await eventually(async () => (await loser.opens(stuff.path)) && (await loser.text()).includes('Sold'), 'it is sold');
+        else await loser.comesToRead(stuff.path, 'Sold');
 
         await winner.opens('/library');
         assert.deepEqual(await downloads(winner, winner.page.getByRole('link', { name: /^Download/ }).first()), stuff.bytes);

@@ -56,7 +56,7 @@ for (const js of [true, false]) {
         await buyer.opens(seller.path());
         await buyer.presses('BUY');
         await buyer.arrives(/^\/checkout\//);
-        await eventually(async () => (await seller.opens('/sell')) && /being checked out/i.test(await seller.text()), 'it is held');
+        await seller.comesToRead('/sell', 'Being checked out');
     });
 
     test(`a picture takes the place of the drawn cover, ${how}`, async () => {
