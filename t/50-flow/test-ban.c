@@ -105,12 +105,10 @@ is_there(void *arg)
 	return db_count(w->database, w->collection, w->filter) == 1;
 }
 
-/* Waits until the record has these fields, given as a printf() of its id. */
+/* Waits for the one document that filter, which it frees, finds. */
 static void
-comes_to_be(const char *service, const char *collection, const char *id,
-	    const char *fields)
+comes(const char *service, const char *collection, char *filter)
 {
-	char *filter = text("{\"_id\":{\"$oid\":\"%s\"},%s}", id, fields);
 	struct awaited w = {service, collection, filter};
 	bool so = eventually(10000, is_there, &w);
 
@@ -118,6 +116,15 @@ comes_to_be(const char *service, const char *collection, const char *id,
 		tap_note("not so: %s", filter);
 	CU_ASSERT_TRUE(so);
 	free(filter);
+}
+
+/* Waits until the record has these fields. */
+static void
+comes_to_be(const char *service, const char *collection, const char *id,
+	    const char *fields)
+{
+	comes(service, collection,
+	      text("{\"_id\":{\"$oid\":\"%s\"},%s}", id, fields));
 }
 
 /* --- replicas
@@ -360,19 +367,13 @@ do_at_once(int i, void *arg)
 	}
 }
 
-/* So many of the user's, and with these fields, come to be there. */
+/* Waits until what the user made there has these fields. */
 static void
-come_to_be(const struct moment *m, const char *service, const char *fields)
+moment_comes_to_be(const struct moment *m, const char *service,
+		   const char *fields)
 {
-	char *filter =
-		text("{\"userId\":{\"$oid\":\"%s\"},%s}", m->user.id, fields);
-	struct awaited w = {service, service, filter};
-	bool so = eventually(10000, is_there, &w);
-
-	if (!so)
-		tap_note("not so: %s", filter);
-	CU_ASSERT_TRUE(so);
-	free(filter);
+	comes(service, service,
+	      text("{\"userId\":{\"$oid\":\"%s\"},%s}", m->user.id, fields));
 }
 
 static bool
@@ -406,8 +407,8 @@ act_at_the_moment(struct moment *m, const char *failpoints,
 static void
 is_undone(struct moment *m)
 {
-	come_to_be(m, "stuff", "\"hidden\":\"banned\"");
-	come_to_be(m, "orders", "\"reason\":\"banned\"");
+	moment_comes_to_be(m, "stuff", "\"hidden\":\"banned\"");
+	moment_comes_to_be(m, "orders", "\"reason\":\"banned\"");
 	free(m->wanted);
 }
 
@@ -432,8 +433,8 @@ test_moment_dies(void)
 	act_at_the_moment(&m, ",published=abort", NULL);
 	CU_ASSERT(eventually(10000, is_dead, (void *)(uintptr_t) "stuff"));
 	CU_ASSERT(eventually(10000, is_dead, (void *)(uintptr_t) "orders"));
-	come_to_be(&m, "stuff", "\"hidden\":{\"$exists\":false}");
-	come_to_be(&m, "orders", "\"reason\":{\"$exists\":false}");
+	moment_comes_to_be(&m, "stuff", "\"hidden\":{\"$exists\":false}");
+	moment_comes_to_be(&m, "orders", "\"reason\":{\"$exists\":false}");
 	stack_restart("stuff", NULL);
 	stack_restart("orders", NULL);
 	is_undone(&m);
@@ -448,16 +449,16 @@ test_moment_unguarded(void)
 
 	act_at_the_moment(&m, "", "GUARDS_OFF=look-again");
 	fields = text("\"hidden\":{\"$exists\":false},%s", sent);
-	come_to_be(&m, "stuff", fields);
+	moment_comes_to_be(&m, "stuff", fields);
 	free(fields);
 	fields = text("\"reason\":{\"$exists\":false},%s", sent);
-	come_to_be(&m, "orders", fields);
+	moment_comes_to_be(&m, "orders", fields);
 	free(fields);
 	/* What has been sent is not looked at by those who come after. */
 	stack_restart("stuff", NULL);
 	stack_restart("orders", NULL);
-	come_to_be(&m, "stuff", "\"hidden\":{\"$exists\":false}");
-	come_to_be(&m, "orders", "\"reason\":{\"$exists\":false}");
+	moment_comes_to_be(&m, "stuff", "\"hidden\":{\"$exists\":false}");
+	moment_comes_to_be(&m, "orders", "\"reason\":{\"$exists\":false}");
 	free(m.wanted);
 }
 
