@@ -11,7 +11,7 @@
 #include "failpoint.h"
 #include "service.h"
 
-#define QUEUE 1024	  /* records that wait */
+#define QUEUE 16384	  /* records that wait */
 #define COPIES 256	  /* those of them that have their event with them */
 #define BATCH 64	  /* records whose events are on their way at once */
 #define CROWD 4		  /* records at once, from which on more soon come */
@@ -25,6 +25,7 @@ struct item {
 	const struct kind *kind;
 	char id[ID_SIZE];
 	struct unsent *event; /* the one in its outbox; NULL: look */
+	bool untold; /* see tell_added(): its events don't count as sent */
 };
 
 /* Records whose events are on their way, or sent and still to be taken out of
@@ -168,8 +169,7 @@ is_new(const struct outgoing *r)
 	return version != NULL && strcmp(version, ":1") == 0;
 }
 
-/* See struct kind; where it fails, none of those records' events has been
- * sent. */
+/* See struct kind; where it fails, the records of that kind are untold. */
 static void
 tell_added(struct batch *b)
 {
@@ -187,9 +187,8 @@ tell_added(struct batch *b)
 				ids[count++] = b->items[at[i]].id;
 		if (count == 0 || (*kinds)->added(&b->cx, ids, count) == NULL)
 			continue;
-		b->failed = true;
 		for (size_t i = 0; i < n; i++)
-			b->records[at[i]].count = 0;
+			b->items[at[i]].untold = true;
 	}
 }
 
@@ -220,6 +219,8 @@ publish(struct outbox *o)
 		}
 	flight = bus_publish_begin(o->service->bus, messages, count);
 	settled = settle(o);
+	FAILPOINT("in-flight");
+	tell_added(b);
 	bus_publish_end(flight);
 	FAILPOINT("published");
 	for (size_t i = 0; i < b->count; i++) {
@@ -227,7 +228,8 @@ publish(struct outbox *o)
 		size_t all = r->count;
 
 		/* In order: what is behind one that failed is sent again. */
-		for (r->count = 0; r->count < all && messages[r->count].stored;
+		for (r->count = 0; r->count < all && !b->items[i].untold &&
+				   messages[r->count].stored;
 		     r->count++) {
 			const struct unsent *u = &r->unsent[r->count];
 
@@ -238,7 +240,6 @@ publish(struct outbox *o)
 			b->failed = true;
 		messages += all;
 	}
-	tell_added(b);
 	o->filling = !o->filling;
 	return settled;
 }
@@ -388,7 +389,7 @@ run(void *closure)
 			next_sweep = clock_monotonic() +
 				     (sent ? SWEEP_EVERY : REFUSED_WAIT);
 		}
-		if (last >= CROWD && !o->stopping) {
+		if (last >= CROWD && o->count < BATCH && !o->stopping) {
 			/* Each batch wakes five threads here and at the bus:
 			 * many small ones would take the processors from those
 			 * who save what is to be sent. */
@@ -454,7 +455,7 @@ outbox_wake(struct outbox *o, const struct kind *kind, const char *id,
 		o->missed = true;
 	} else {
 		item = &o->queue[(o->first + o->count) % QUEUE];
-		item->kind = kind;
+		*item = (struct item){.kind = kind};
 		memcpy(item->id, id, ID_SIZE);
 		/* What can't leave soon takes no memory. */
 		item->event = event != NULL && o->count < COPIES

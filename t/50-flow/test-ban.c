@@ -430,7 +430,7 @@ test_moment_dies(void)
 {
 	struct moment m;
 
-	act_at_the_moment(&m, ",published=abort", NULL);
+	act_at_the_moment(&m, ",in-flight=abort", NULL);
 	CU_ASSERT(eventually(10000, is_dead, (void *)(uintptr_t) "stuff"));
 	CU_ASSERT(eventually(10000, is_dead, (void *)(uintptr_t) "orders"));
 	moment_comes_to_be(&m, "stuff", "\"hidden\":{\"$exists\":false}");
