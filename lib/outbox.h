@@ -10,9 +10,10 @@ struct unsent;
 
 /*
  * A thread publishes the events of each record that outbox_wake() names, in
- * order of version, and takes those out that the bus has stored.  At start and
- * every 10 s it looks for records that were left with some, by a crash or
- * while the bus was away.  So each event is published at least once.
+ * order of version, has the kind look at records that are new, and takes out
+ * what the bus has stored.  At start and every 10 s it looks for records that
+ * were left with some, by a crash or while the bus was away.  So each event is
+ * published at least once.
  */
 struct outbox *outbox_open(const struct service *service);
 

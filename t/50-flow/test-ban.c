@@ -440,6 +440,29 @@ test_moment_dies(void)
 	is_undone(&m);
 }
 
+static bool
+is_sent_twice_more(void *before)
+{
+	return channel_length("stuff:created") > *(int64_t *)before + 2;
+}
+
+/* The look fails: what is new is sent until it succeeds. */
+static void
+test_look_fails(void)
+{
+	int64_t before = channel_length("stuff:created");
+	struct browser seller;
+	char *id;
+
+	browser_new(&seller);
+	stack_restart("stuff", "GUARDS_OFF=added");
+	id = new_listing(&seller);
+	CU_ASSERT(eventually(20000, is_sent_twice_more, &before));
+	stack_restart("stuff", NULL);
+	comes_to_be("stuff", "stuff", id, "\"outbox\":{\"$in\":[[],null]}");
+	free(id);
+}
+
 static void
 test_moment_unguarded(void)
 {
@@ -565,6 +588,8 @@ main(int argc, char **argv)
 		{"a listing and a BUY at the moment of the ban", test_moment},
 		{"the same, and both die before they look at it again",
 		 test_moment_dies},
+		{"what can't be looked at doesn't count as sent",
+		 test_look_fails},
 		{"control: not looked at again", test_moment_unguarded},
 		{"with the bus away", test_bus_away},
 		{"control: nobody asks for the standing", test_unguarded},
