@@ -1,5 +1,6 @@
 import de.bwaldvogel.mongo.backend.h2.H2Backend;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import java.net.InetSocketAddress;
 
 /** A database that speaks MongoDB's protocol on 127.0.0.1. Arguments: the port and, to keep the data, the file to keep it in. */
 public class MongoServer {
@@ -8,6 +9,8 @@ public class MongoServer {
         var server = new de.bwaldvogel.mongo.MongoServer(backend);
         // SIGTERM runs the hook; closing the backend writes what H2 still holds in memory.
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
-        server.bind("127.0.0.1", Integer.parseInt(args[0]));
+        // One thread for all clients: while one writes an answer, another would change the document that it is made of, and the
+        // first client's connection is dropped.
+        server.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[0])), 1, 1);
     }
 }
