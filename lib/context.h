@@ -3,6 +3,8 @@
 #ifndef TICKETING_CONTEXT_H
 #define TICKETING_CONTEXT_H
 
+#include <stdint.h>
+
 #include "arena.h"
 #include "fail.h"
 
@@ -13,7 +15,8 @@ struct service;
 struct context {
 	struct arena *arena;
 	const struct service *service;
-	void *client; /* store.c's */
+	void *client;  /* store.c's */
+	int64_t asked; /* likewise: when it last had the client, monotonic */
 };
 
 #endif

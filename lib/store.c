@@ -19,8 +19,9 @@
  * driver must not send a read again that got no answer in time. */
 #define TIMEOUT_MS 2000
 #define BREAK_MS 500
-#define MAX_TRIES 200	   /* of a change that others are faster at */
-#define AWAIT_STEP 10	   /* ms between two looks of store_await() */
+#define SLOW_MS 500   /* a failure that took less says nothing of the others */
+#define MAX_TRIES 200 /* of a change that others are faster at */
+#define AWAIT_STEP 10 /* ms between two looks of store_await() */
 #define WAITING_LIMIT 1000 /* records that store_waiting() looks at */
 #define HEARD "heard"	   /* {_id: "<family>:<subject>", version} */
 
@@ -129,10 +130,12 @@ const struct fail *
 store_failed(struct context *cx, const bson_error_t *error)
 {
 	struct store *s = cx->service->store;
+	int64_t now = clock_monotonic();
 
-	if (error->domain == MONGOC_ERROR_SERVER_SELECTION ||
-	    error->domain == MONGOC_ERROR_STREAM)
-		s->closed_until = clock_monotonic() + BREAK_MS;
+	if ((error->domain == MONGOC_ERROR_SERVER_SELECTION ||
+	     error->domain == MONGOC_ERROR_STREAM) &&
+	    now - cx->asked >= SLOW_MS)
+		s->closed_until = now + BREAK_MS;
 	return fail_database(cx->arena,
 			     arena_strdup(cx->arena, error->message));
 }
@@ -159,7 +162,8 @@ client(struct context *cx, mongoc_client_t **ret_client)
 	struct store *s = cx->service->store;
 	struct lent *lent;
 
-	if (clock_monotonic() < s->closed_until)
+	cx->asked = clock_monotonic();
+	if (cx->asked < s->closed_until)
 		return fail_database(cx->arena, "it failed a moment ago");
 	if (cx->client == NULL) {
 		cx->client = mongoc_client_pool_pop(s->pool);
