@@ -64,7 +64,7 @@ is_set(const char *const *settings, const char *variable)
 pid_t
 program_start(const struct program *p)
 {
-	const int streams[] = {p->in, p->out, p->err};
+	const int streams[] = {p->in, p->out ? p->out : STDERR_FILENO, p->err};
 	posix_spawn_file_actions_t files;
 	const char **all;
 	size_t n = 0, most = 1;

@@ -147,8 +147,9 @@ void bus_put_event(const char *channel, const char *subject, int64_t version,
 /*
  * Starts argv[0], which is looked for on the PATH; settings, "NAME=value" up to
  * a NULL, are set in its environment, or are all of that where it is bare.  Its
- * standard streams are these descriptors, where they are not 0.  Returns its
- * process id, or -1.  Unlike what fork() leaves, nothing of ours runs in it: of
+ * standard streams are these descriptors; where one is 0, it is ours, but what
+ * it prints goes to our standard error: should this process die first, nobody
+ * who reads our results waits for its end.  Returns its process id, or -1.  Unlike what fork() leaves, nothing of ours runs in it: of
  * a process with threads that could hang, as soon as it allocates memory.
  */
 struct program {
