@@ -149,8 +149,9 @@ void bus_put_event(const char *channel, const char *subject, int64_t version,
  * a NULL, are set in its environment, or are all of that where it is bare.  Its
  * standard streams are these descriptors; where one is 0, it is ours, but what
  * it prints goes to our standard error: should this process die first, nobody
- * who reads our results waits for its end.  Returns its process id, or -1.  Unlike what fork() leaves, nothing of ours runs in it: of
- * a process with threads that could hang, as soon as it allocates memory.
+ * who reads our results waits for its end.  Returns its process id, or -1.
+ * Unlike what fork() leaves, nothing of ours runs in it: of a process with
+ * threads that could hang, as soon as it allocates memory.
  */
 struct program {
 	const char *const *argv, *const *settings;

@@ -121,7 +121,8 @@ class Stack:
         self.expresses = {}
 
     def dev(self, *args, **more):
-        env = dict(os.environ, DEV_STATE=state, DEV_TOOLS=tools, DEV_PORT='0', DEV_MONGO='memory', DEV_STRIPE='scripted',
+        env = dict(os.environ, DEV_STATE=state, DEV_TOOLS=tools, DEV_PORT='0', DEV_MONGO='memory',
+                   DEV_MONGO_THREADS='0', DEV_STRIPE='scripted',
                    DEV_RATE='1000000', **{'FCGI_WORKERS': str(WORKERS), **self.database, **more})
         p = subprocess.run([os.path.join(top, 'dev'), *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if p.returncode:

@@ -9,8 +9,8 @@ public class MongoServer {
         var server = new de.bwaldvogel.mongo.MongoServer(backend);
         // SIGTERM runs the hook; closing the backend writes what H2 still holds in memory.
         Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow));
-        // One thread for all clients: while one writes an answer, another would change the document that it is made of, and the
-        // first client's connection is dropped.
-        server.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[0])), 1, 1);
+        // One thread for all clients: of several, while one writes an answer, another may change the document that it is made of,
+        // and the first client's connection is dropped.
+        server.bind(new InetSocketAddress("127.0.0.1", Integer.parseInt(args[0])), 1, Integer.getInteger("threads", 1));
     }
 }
