@@ -533,6 +533,23 @@ first_look(void)
 EACH(store_outbox, &stuff, with_stuff, empty_outbox, 200, .steps = true)
 EACH(store_first, &stuff, with_stuff, first_look, 200)
 
+/* One connection that breaks at once says nothing of the others. */
+static void
+one_connection(void)
+{
+	int status = 200;
+
+	clear(&stuff);
+	with_stuff();
+	for (long at = 1; status == 200 && at < 20; at++) {
+		calls_begin(at, CALL_CUT);
+		status = search();
+		calls_end();
+	}
+	TAP_INT(status, 503);
+	TAP_INT(search(), 200);
+}
+
 /* What the bus can't take is not taken from users either, without end. */
 static void
 full_outbox(void)
@@ -1312,6 +1329,7 @@ main(int argc, char **argv)
 		{"an outbox is emptied", store_outbox},
 		{"indexes are made", store_first},
 		{"an outbox that is full", full_outbox},
+		{"one connection that breaks", one_connection},
 		{"what is no id", no_id},
 		{"an event whose turn never comes", never_its_turn},
 		{"many are banned", many_are_banned},
