@@ -143,6 +143,12 @@ buyer_uploads(const struct buyer *b, const char *stuff_id)
 }
 
 bool
+is_dead(void *name)
+{
+	return stack_pid(name) == 0;
+}
+
+bool
 may_insist(int64_t until)
 {
 	clock_sleep(RETRY_PACE);

@@ -28,6 +28,9 @@ void buyer_make(struct buyer *b);
 /* Gives a listing of theirs a small file, without which nobody can buy it. */
 const struct answer *buyer_uploads(const struct buyer *b, const char *stuff_id);
 
+/* For eventually(): is no process of that service there? */
+bool is_dead(void *name);
+
 /* For who is told by a 503 to ask again: waits a moment.  False when that went
  * on till then, on the monotonic clock. */
 bool may_insist(int64_t until);

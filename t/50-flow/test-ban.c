@@ -376,12 +376,6 @@ moment_comes_to_be(const struct moment *m, const char *service,
 	      text("{\"userId\":{\"$oid\":\"%s\"},%s}", m->user.id, fields));
 }
 
-static bool
-is_dead(void *name)
-{
-	return stack_pid(name) == 0;
-}
-
 /* Both services hold what they let in for long enough.  failpoints: more of
  * them, with a comma before; guards_off: or NULL. */
 static void

@@ -181,11 +181,12 @@ class Student {
     path() { return new URL(this.page.url()).pathname; }
     async arrives(pattern) { await this.page.waitForURL((url) => pattern.test(url.pathname + url.search)); }
     async text() { return (await this.page.locator('main').innerText()).replace(/\s+/g, ' '); }
+    async says(what) { return (await this.text()).toLowerCase().includes(what.toLowerCase()); }
     // For what an event is on its way to: opens the page until it says so.
     async comesToRead(where, what) {
-        await eventually(async () => (await this.opens(where)) && (await this.text()).toLowerCase().includes(what.toLowerCase()), `"${what}" at ${where}`);
+        await eventually(async () => (await this.opens(where)) && this.says(what), `"${what}" at ${where}`);
     }
-    async reads(what) { await this.finds(async () => (await this.text()).toLowerCase().includes(what.toLowerCase()), `"${what}"`); }
+    async reads(what) { await this.finds(() => this.says(what), `"${what}"`); }
 }
 
 // --- TAP ------------------------------------------------------------------------------------------------------------------

@@ -12,12 +12,6 @@
 static const char *victim, *step;
 static int after; /* it dies the so manieth time that it comes there */
 
-static bool
-is_dead(void *name)
-{
-	return stack_pid(name) == 0;
-}
-
 /* A payment whose process died belongs to it for 30 s yet; a test build makes
  * that 1 s. */
 static void
