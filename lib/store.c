@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "coalesce.h"
 #include "failpoint.h"
 #include "measure.h"
 #include "outbox.h"
@@ -38,7 +39,30 @@ struct store {
 	atomic_llong closed_until; /* on the monotonic clock: the breaker */
 	int64_t may_wait;	   /* callers at once in store_await() */
 	atomic_int waiting;
+	struct coalescer gets, adds;
 };
+
+/* A record that a thread wants, or wants to add: by itself or with others. */
+struct ask {
+	struct call call;
+	struct context *cx;
+	const struct kind *kind;
+	const char *id;
+	void *rec;	   /* to be filled */
+	const bson_t *doc; /* to be inserted */
+	bool done;	   /* it was found; the insert was tried */
+	const struct fail *fail;
+};
+
+static struct ask *
+next(const struct ask *a)
+{
+	return (struct ask *)a->call.next;
+}
+
+static bool same_kind(const struct call *a, const struct call *b);
+static void make_gets(struct call *calls);
+static void make_adds(struct call *calls);
 
 static void
 set_default(mongoc_uri_t *uri, const char *option, int32_t value)
@@ -111,6 +135,8 @@ store_open(const char *text, const struct kind *const *kinds, int64_t threads,
 	s->kinds = kinds;
 	s->may_wait = threads < 4 ? 1 : threads / 4;
 	pthread_mutex_init(&s->preparing, NULL);
+	s->gets = (struct coalescer)COALESCER(same_kind, make_gets);
+	s->adds = (struct coalescer)COALESCER(same_kind, make_adds);
 	mongoc_uri_destroy(uri);
 	return s;
 }
@@ -302,23 +328,16 @@ store_ping(struct context *cx)
 	return prepare(cx, c);
 }
 
-/* A filter that its taker destroys. */
+/* A filter that the arena owns; a document may begin like it. */
 static bson_t *
-id_filter(const char *id)
+by_id(struct context *cx, const char *id)
 {
-	bson_t *filter = bson_new();
+	bson_t *filter = new_bson(cx);
 	bson_oid_t oid;
 
 	bson_oid_init_from_string(&oid, id);
 	BSON_APPEND_OID(filter, "_id", &oid);
 	return filter;
-}
-
-/* The same, which the arena owns. */
-static bson_t *
-by_id(struct context *cx, const char *id)
-{
-	return arena_defer(cx->arena, destroy_bson, id_filter(id));
 }
 
 static void
@@ -481,16 +500,7 @@ store_find_one(struct context *cx, const struct kind *kind, bson_t *filter,
 	return NULL;
 }
 
-const struct fail *
-store_get(struct context *cx, const struct kind *kind, const char *id,
-	  void *rec)
-{
-	if (!id_valid(id))
-		return fail_not_found(cx->arena);
-	return store_find_one(cx, kind, id_filter(id), rec);
-}
-
-/* One of many ids. */
+/* One of many ids; its taker destroys it. */
 static bson_t *
 ids_filter(const char *const *ids, size_t count)
 {
@@ -498,6 +508,11 @@ ids_filter(const char *const *ids, size_t count)
 	char number[24];
 	bson_oid_t oid;
 
+	if (count == 1) {
+		bson_oid_init_from_string(&oid, ids[0]);
+		BSON_APPEND_OID(filter, "_id", &oid);
+		return filter;
+	}
 	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
 	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
 	for (size_t i = 0; i < count; i++) {
@@ -508,6 +523,89 @@ ids_filter(const char *const *ids, size_t count)
 	bson_append_array_end(&which, &in);
 	bson_append_document_end(filter, &which);
 	return filter;
+}
+
+static bool
+same_kind(const struct call *a, const struct call *b)
+{
+	return ((const struct ask *)a)->kind == ((const struct ask *)b)->kind;
+}
+
+static size_t
+count_asks(const struct ask *all)
+{
+	size_t n = 0;
+
+	for (; all != NULL; all = next(all))
+		n++;
+	return n;
+}
+
+/* What befell the one that asked befell all. */
+static void
+share_fail(struct ask *all, const struct fail *fail)
+{
+	all->fail = fail;
+	for (struct ask *a = next(all); fail != NULL && a; a = next(a))
+		a->fail = fail_database(
+			a->cx->arena, arena_strdup(a->cx->arena, fail->cause));
+}
+
+static const struct fail *
+get_for(struct ask *all)
+{
+	struct context *cx = all->cx;
+	const char **ids =
+		arena_alloc(cx->arena, count_asks(all) * sizeof(*ids));
+	mongoc_cursor_t *cursor;
+	bson_error_t error;
+	const bson_t *doc;
+	char id[ID_SIZE];
+	bson_iter_t i;
+	size_t n = 0;
+
+	for (const struct ask *a = all, *other; a != NULL; a = next(a)) {
+		for (other = all; strcmp(other->id, a->id) != 0;)
+			other = next(other);
+		if (other == a) /* the first that wants it */
+			ids[n++] = a->id;
+	}
+	TRY(find(cx, all->kind->collection, ids_filter(ids, n), NULL,
+		 (int64_t)n, NULL, &cursor));
+	while (mongoc_cursor_next(cursor, &doc)) {
+		if (!bson_iter_init_find(&i, doc, "_id"))
+			continue;
+		bson_oid_to_string(bson_iter_oid(&i), id);
+		for (struct ask *a = all; a != NULL; a = next(a))
+			if (strcmp(a->id, id) == 0) {
+				load(a->cx, a->kind, doc, a->rec);
+				a->done = true;
+			}
+	}
+	if (mongoc_cursor_error(cursor, &error))
+		return store_failed(cx, &error);
+	return NULL;
+}
+
+static void
+make_gets(struct call *calls)
+{
+	struct ask *all = (struct ask *)calls;
+
+	share_fail(all, get_for(all));
+}
+
+const struct fail *
+store_get(struct context *cx, const struct kind *kind, const char *id,
+	  void *rec)
+{
+	struct ask mine = {.cx = cx, .kind = kind, .id = id, .rec = rec};
+
+	if (!id_valid(id))
+		return fail_not_found(cx->arena);
+	coalesce(&cx->service->store->gets, &mine.call);
+	TRY(mine.fail);
+	return mine.done ? NULL : fail_not_found(cx->arena);
 }
 
 const struct fail *
@@ -636,23 +734,90 @@ written(struct context *cx, const struct kind *kind, const void *rec,
 	outbox_wake(cx->service->outbox, kind, head->id, ok ? event : NULL);
 }
 
+/* Notes which inserts were refused.  False when the reply does not say so of
+ * any: then nothing is known of the others either. */
+static bool
+note_refused(struct ask *all, const bson_t *reply)
+{
+	bson_iter_t i, errors, e;
+	bool told = false;
+
+	if (bson_has_field(reply, "writeConcernErrors") ||
+	    !bson_iter_init_find(&i, reply, "writeErrors") ||
+	    !bson_iter_recurse(&i, &errors))
+		return false;
+	while (bson_iter_next(&errors) && bson_iter_recurse(&errors, &e)) {
+		struct ask *a = all;
+		int64_t index = 0, code = 0;
+
+		while (bson_iter_next(&e))
+			if (strcmp(bson_iter_key(&e), "index") == 0)
+				index = bson_iter_as_int64(&e);
+			else if (strcmp(bson_iter_key(&e), "code") == 0)
+				code = bson_iter_as_int64(&e);
+		while (index-- > 0 && next(a) != NULL)
+			a = next(a);
+		a->fail = code == MONGOC_ERROR_DUPLICATE_KEY
+				  ? STORE_DUPLICATE
+				  : fail_database(a->cx->arena,
+						  "an insert is refused");
+		told = true;
+	}
+	return told;
+}
+
+static const struct fail *
+add_for(struct ask *all)
+{
+	struct context *cx = all->cx;
+	const bson_t **docs =
+		arena_alloc(cx->arena, count_asks(all) * sizeof(*docs));
+	bson_t *opts = new_bson(cx), reply;
+	mongoc_collection_t *c;
+	bson_error_t error;
+	size_t n = 0;
+	bool known;
+
+	TRY(store_collection(cx, all->kind->collection, &c));
+	for (struct ask *a = all; a != NULL; a = next(a)) {
+		docs[n++] = a->doc;
+		a->done = true;
+	}
+	/* What one is refused for is not the others'.  They go in one message,
+	 * so the reply is of all. */
+	BSON_APPEND_BOOL(opts, "ordered", false);
+	known = mongoc_collection_insert_many(c, docs, n, opts, &reply,
+					      &error) ||
+		note_refused(all, &reply);
+	bson_destroy(&reply);
+	return known ? NULL : store_failed(cx, &error);
+}
+
+static void
+make_adds(struct call *calls)
+{
+	struct ask *all = (struct ask *)calls;
+	const struct fail *fail = add_for(all);
+
+	if (fail != NULL)
+		share_fail(all, fail);
+}
+
 const struct fail *
 store_add(struct context *cx, const struct kind *kind, void *rec)
 {
+	struct ask mine = {.cx = cx, .kind = kind};
 	struct head *head = rec;
-	bson_t *doc, outbox;
 	struct unsent event;
-	bool published, ok;
-	mongoc_collection_t *c;
-	bson_error_t error;
+	bson_t *doc, outbox;
+	bool published;
 
-	TRY(store_collection(cx, kind->collection, &c));
 	if (*head->id == '\0')
 		id_new(head->id);
 	if (kind->traced)
 		trace_context(head->trace);
 	published = advance(cx, kind, rec, &event);
-	doc = by_id(cx, head->id);
+	mine.doc = doc = by_id(cx, head->id);
 	BSON_APPEND_INT64(doc, "rev", head->rev);
 	if (*head->trace != '\0')
 		BSON_APPEND_UTF8(doc, "trace", head->trace);
@@ -663,13 +828,13 @@ store_add(struct context *cx, const struct kind *kind, void *rec)
 	else if (published && !GUARD_OFF("outbox"))
 		append_event(&outbox, "0", &event);
 	bson_append_array_end(doc, &outbox);
-	ok = mongoc_collection_insert_one(c, doc, NULL, NULL, &error);
-	if (!ok && error.code == MONGOC_ERROR_DUPLICATE_KEY) {
+	coalesce(&cx->service->store->adds, &mine.call);
+	if (mine.fail == STORE_DUPLICATE)
 		head->rev = 0;
-		return STORE_DUPLICATE;
-	}
-	written(cx, kind, rec, published ? &event : NULL, ok);
-	return ok ? NULL : store_failed(cx, &error);
+	else if (mine.done)
+		written(cx, kind, rec, published ? &event : NULL,
+			mine.fail == NULL);
+	return mine.fail;
 }
 
 const struct fail *

@@ -10,6 +10,7 @@
 #include <mongoc/mongoc.h>
 #include <nats/nats.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -129,6 +130,52 @@ WRAPPED(void, clock_sleep, int64_t ms)
 		__real_clock_sleep(ms);
 }
 
+/* --- what is made as one --- */
+
+static atomic_bool held;
+static atomic_int standing, behind;
+
+void
+calls_hold(void)
+{
+	standing = behind = 0;
+	held = true;
+}
+
+void
+calls_let_go(void)
+{
+	held = false;
+}
+
+int
+calls_standing(void)
+{
+	return standing;
+}
+
+int
+calls_behind(void)
+{
+	return behind;
+}
+
+static void
+stand(void)
+{
+	if (!held)
+		return;
+	standing++;
+	while (held)
+		__real_clock_sleep(1);
+}
+
+WRAPPED(int, sem_wait, sem_t *s)
+{
+	behind++;
+	return __real_sem_wait(s);
+}
+
 /* --- MongoDB's driver --- */
 
 static bool
@@ -169,6 +216,7 @@ WRAPPED(bool, mongoc_collection_insert_many, mongoc_collection_t *c,
 	const bson_t **docs, size_t n, const bson_t *opts, bson_t *reply,
 	bson_error_t *error)
 {
+	stand();
 	FAIL_COMMAND(mongoc_collection_insert_many, WRITES, reply,
 		     (c, docs, n, opts, reply, error));
 }
@@ -233,6 +281,7 @@ static _Thread_local mongoc_cursor_t *broken;
 
 WRAPPED(bool, mongoc_cursor_next, mongoc_cursor_t *cursor, const bson_t **doc)
 {
+	stand();
 	if (broken == cursor)
 		return false;
 	if (!fails("mongoc_cursor_next", READS))

@@ -38,6 +38,15 @@ void calls_begin_everywhere(long at, enum calls_how how);
  * of which nothing is counted otherwise. */
 void calls_begin_fatal(long at);
 
+/* Inserts and reads of the database stand still until they are let go. */
+void calls_hold(void);
+void calls_let_go(void);
+
+/* How many stand, and how many since calls_hold() had to wait for one that was
+ * under way: see coalesce.h. */
+int calls_standing(void);
+int calls_behind(void);
+
 /* The clock goes on by so many ms. */
 void calls_later(long ms);
 

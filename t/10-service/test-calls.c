@@ -6,7 +6,10 @@
  * SPDX-License-Identifier: MIT */
 #include <hiredis/hiredis.h>
 #include <mongoc/mongoc.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -548,6 +551,165 @@ one_connection(void)
 	}
 	TAP_INT(status, 503);
 	TAP_INT(search(), 200);
+}
+
+/* What a thread wants of orders' copies of listings, and what became of it. */
+struct wish {
+	int number; /* of the copy */
+	bool add;
+	int status; /* 409: there is one already */
+	pthread_t thread;
+};
+
+#define WISHES 5
+
+static atomic_int granted;
+
+static const char *
+copy_id(int number)
+{
+	static const char ids[][ID_SIZE] = {"5f0000000000000000000000",
+					    "5f0000000000000000000001",
+					    "5f0000000000000000000002",
+					    "5f0000000000000000000003"};
+
+	return ids[number];
+}
+
+static void *
+grant(void *arg)
+{
+	struct wish *w = arg;
+	struct context cx = {.service = &orders, .arena = arena_new()};
+	struct stuff_copy copy = {.title = "Notes", .status = "available"};
+	const struct fail *fail;
+
+	memcpy(copy.head.id, copy_id(w->number), ID_SIZE);
+	fail = w->add ? store_add(&cx, &stuff_copy_kind, &copy)
+		      : store_get(&cx, &stuff_copy_kind, copy_id(w->number),
+				  &copy);
+	if (fail == NULL && strcmp(copy.head.id, copy_id(w->number)) != 0)
+		w->status = 500;
+	else
+		w->status = fail == NULL	      ? 200
+			    : fail == STORE_DUPLICATE ? 409
+						      : fail->status;
+	arena_free(cx.arena);
+	granted++;
+	return NULL;
+}
+
+/* The first one by itself, and meanwhile the others come, one by one. */
+static void
+grant_all(struct wish *wishes)
+{
+	granted = 0;
+	calls_hold();
+	for (int i = 0; i < WISHES; i++) {
+		if (pthread_create(&wishes[i].thread, NULL, grant,
+				   &wishes[i]) != 0)
+			abort();
+		/* A failure lets some through. */
+		while (calls_standing() + calls_behind() + granted <= i)
+			sched_yield();
+	}
+	calls_let_go();
+	for (int i = 0; i < WISHES; i++)
+		pthread_join(wishes[i].thread, NULL);
+}
+
+static int
+get_copy(int number)
+{
+	struct wish w = {.number = number};
+
+	grant(&w);
+	return w.status;
+}
+
+static void
+expect_one_behind_one(const struct wish *all, const int *want)
+{
+	TAP_INT(calls_standing(), 1);
+	TAP_INT(calls_behind(), WISHES - 1);
+	for (int i = 0; i < WISHES; i++)
+		TAP_INT(all[i].status, want[i]);
+}
+
+static void
+added_as_one(void)
+{
+	struct wish all[WISHES] = {
+		{0, true}, {1, true}, {2, true}, {1, true}, {3, true}};
+	static const int want[] = {200, 200, 200, 409, 200};
+
+	clear(&orders);
+	grant_all(all);
+	expect_one_behind_one(all, want);
+	for (int i = 0; i < 4; i++)
+		TAP_INT(get_copy(i), 200);
+}
+
+static void
+got_as_one(void)
+{
+	struct wish some[] = {{0, true}, {1, true}, {3, true}};
+	struct wish all[WISHES] = {{1}, {1}, {2}, {0}, {1}};
+	static const int want[] = {200, 200, 404, 200, 200};
+
+	clear(&orders);
+	for (int i = 0; i < 3; i++)
+		grant(&some[i]);
+	grant_all(all);
+	expect_one_behind_one(all, want);
+}
+
+/* How many of those behind the first one read 503. */
+static int
+failed(const struct wish *all)
+{
+	int n = 0;
+
+	for (int i = 1; i < WISHES; i++)
+		n += all[i].status == 503;
+	return n;
+}
+
+/* Each call of these fails in turn: whoever is told something else than that
+ * can rely on it. */
+static void
+fail_as_one(void)
+{
+	int adds = 0, gets = 0;
+
+	for (int how = CALL_CUT; how <= CALL_REFUSED; how++)
+		for (long at = 1, calls = 1; at <= calls; at++) {
+			struct wish add[WISHES] = {{0, true},
+						   {1, true},
+						   {2, true},
+						   {1, true},
+						   {3, true}};
+			struct wish get[WISHES] = {{0}, {1}, {2}, {3}, {0}};
+
+			clear(&orders);
+			calls_begin_everywhere(at, (enum calls_how)how);
+			grant_all(add);
+			grant_all(get);
+			calls = calls_end();
+			calls_later(RECOVERS);
+			adds += failed(add) == WISHES - 1;
+			gets += failed(get) == WISHES - 1;
+			for (int i = 0; i < WISHES; i++) {
+				if (add[i].status != 503)
+					TAP_INT(get_copy(add[i].number), 200);
+				if (get[i].status != 503)
+					TAP_INT(get_copy(get[i].number),
+						get[i].status);
+			}
+		}
+	/* One failure was all of theirs. */
+	CU_ASSERT_TRUE(adds > 0);
+	CU_ASSERT_TRUE(gets > 0);
 }
 
 /* What the bus can't take is not taken from users either, without end. */
@@ -1330,6 +1492,9 @@ main(int argc, char **argv)
 		{"indexes are made", store_first},
 		{"an outbox that is full", full_outbox},
 		{"one connection that breaks", one_connection},
+		{"what is added as one", added_as_one},
+		{"what is read as one", got_as_one},
+		{"what fails as one", fail_as_one},
 		{"what is no id", no_id},
 		{"an event whose turn never comes", never_its_turn},
 		{"many are banned", many_are_banned},
