@@ -14,6 +14,7 @@
 #include "measure.h"
 #include "pool.h"
 #include "service.h"
+#include "share.h"
 #include "standing.h"
 #include "trace.h"
 #include "transfer.h"
@@ -758,6 +759,8 @@ serve(struct request *rq)
 		rq->handed_over = true;
 		return NULL;
 	}
+	if (rq->route->shared && !rq->signed_in)
+		return share_answer(rq);
 	return rq->route->handler(rq);
 }
 

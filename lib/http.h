@@ -84,6 +84,9 @@ struct route {
 	bool form;
 	/* The handler waits for nothing: neither the store nor anybody else. */
 	bool quick;
+	/* What it answers to who is not signed in depends on path and query
+	 * alone, and is text: see share.h. */
+	bool shared;
 	struct answers answers;
 };
 

@@ -103,7 +103,7 @@ static const struct field link_fields[] = {
 
 const struct route stuff_routes[] = {
 	{GET, "/api/stuff", list, ANYONE, .query = search_query,
-	 .query_size = sizeof(struct search),
+	 .query_size = sizeof(struct search), .shared = true,
 	 .answers = {"Search listings, the newest first", 200, stuff_fields,
 		     LIST}},
 	{POST, "/api/stuff", create, SIGNED_IN, BODY(create_body),
@@ -111,7 +111,7 @@ const struct route stuff_routes[] = {
 	{GET, "/api/stuff/marks", marks, ANYONE,
 	 .answers = {"The ids at which a sitemap's parts begin", 200,
 		     .type = "application/json"}},
-	{GET, "/api/stuff/:id", show, ANYONE,
+	{GET, "/api/stuff/:id", show, ANYONE, .shared = true,
 	 .answers = {"Show a listing", 200, stuff_fields}},
 	{PUT, "/api/stuff/:id", edit, SIGNED_IN, BODY(edit_body),
 	 .answers = {"Edit one's listing", 200, stuff_fields, .also = {409}}},

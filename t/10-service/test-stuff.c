@@ -1,6 +1,7 @@
 /* test-stuff.c: stuff over its own socket and the bus.
  * SPDX-License-Identifier: MIT */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -378,6 +379,66 @@ test_edit_race(void)
 	TAP_INT(lost, 15);
 	EXPECT_STUFF(path, 2, "available");
 	free(path);
+}
+
+/* A listing that one edits while others read it. */
+static struct {
+	char *path;
+	atomic_llong acknowledged; /* the version that its seller has read */
+	atomic_bool done;
+	atomic_int reads, stale, bad;
+} busy;
+
+static void
+edit_or_read(int i, void *arg)
+{
+	int n = rounds(30);
+	char body[64];
+
+	(void)arg;
+	for (int e = 1; i == 0 && e <= n; e++) {
+		const struct answer *a;
+
+		snprintf(body, sizeof(body), "{\"title\":\"Edition %d\"}", e);
+		a = call("PUT", busy.path, body, &ann);
+		busy.bad += a->status != 200;
+		busy.acknowledged = answer_int(a, "version");
+		a = call("GET", busy.path, NULL, NULL);
+		busy.stale += answer_int(a, "version") < busy.acknowledged;
+	}
+	if (i == 0)
+		busy.done = true;
+	while (!busy.done) {
+		int64_t before = busy.acknowledged, version;
+		const struct answer *a;
+		char etag[32];
+
+		a = call("GET", i % 2 ? busy.path : "/api/stuff?limit=1", NULL,
+			 NULL);
+		version = answer_int(a, i % 2 ? "version" : "0.version");
+		busy.reads++;
+		busy.stale += version < before;
+		snprintf(etag, sizeof(etag), "\"%lld\"", (long long)version);
+		busy.bad += a->status != 200;
+		if (i % 2)
+			busy.bad += strcmp(answer_header(a, "ETag"), etag) != 0;
+	}
+}
+
+/* They share answers; but none that is older than their question. */
+static void
+test_read_by_many(void)
+{
+	busy.path = new_listing("Edition 0", 500, &ann);
+	/* So long an answer may get old. */
+	stack_restart("stuff", "FAILPOINTS=shared=sleep:20");
+	together(7, edit_or_read, NULL);
+	tap_note("%d reads", (int)busy.reads);
+	TAP_INT(busy.bad, 0);
+	TAP_INT(busy.stale, 0);
+	CU_ASSERT_TRUE(busy.reads > 0);
+	stack_restart("stuff", NULL);
+	free(busy.path);
 }
 
 static void
@@ -1167,6 +1228,7 @@ main(int argc, char **argv)
 		{"edit", test_edit},
 		{"If-Match", test_if_match},
 		{"an edit in sixteen threads", test_edit_race},
+		{"an edit while many read", test_read_by_many},
 		{"remove", test_remove},
 		{"lists", test_list},
 		{"bad queries", test_bad_queries},
