@@ -122,8 +122,7 @@ class Stack:
 
     def dev(self, *args, **more):
         env = dict(os.environ, DEV_STATE=state, DEV_TOOLS=tools, DEV_PORT='0', DEV_MONGO='memory',
-                   DEV_MONGO_THREADS='0', DEV_STRIPE='scripted',
-                   DEV_RATE='1000000', **{'FCGI_WORKERS': str(WORKERS), **self.database, **more})
+                   DEV_STRIPE='scripted', DEV_RATE='1000000', **{'FCGI_WORKERS': str(WORKERS), **self.database, **more})
         p = subprocess.run([os.path.join(top, 'dev'), *args], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if p.returncode:
             fail(f'./dev {" ".join(args)} fails:\n{p.stdout}')
@@ -144,14 +143,14 @@ class Stack:
         self.sign_up()
 
     def start_mongo(self):
-        """As dev does, but with memory for a hundred thousand listings; a mongod that is there is taken instead."""
+        """As dev does, but with threads, and memory for a hundred thousand listings; a mongod that is there is taken instead."""
         if any(os.access(os.path.join(d, 'mongod'), os.X_OK) for d in os.environ['PATH'].split(':')):
             return
         port = subprocess.run([sys.executable, os.path.join(top, 't/servers/ports.py'), 'mongo', '0'], text=True, check=True,
                               stdout=subprocess.PIPE).stdout.split()[1]
         jars = os.path.join(tools, 'jars')
-        self.mongo = start(['java', '-Xmx1g', '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:-UsePerfData',
-                            '-cp', f'{jars}:{jars}/*', 'MongoServer', port], 'mongo')
+        self.mongo = start(['java', '-Dthreads=0', '-Xms3g', '-Xmx3g', '-Xmn64m', '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1',
+                            '-XX:-UsePerfData', '-cp', f'{jars}:{jars}/*', 'MongoServer', port], 'mongo')
         self.database = {'MONGO_URI': f'mongodb://127.0.0.1:{port}'}
         until('the database', lambda: listens(int(port)))
 
