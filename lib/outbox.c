@@ -17,7 +17,7 @@
 #define CROWD 4		  /* records at once, from which on more soon come */
 #define GATHER 5	  /* ms that these are then waited for */
 #define SWEEP_EVERY 10000 /* ms */
-#define SWEEP_LIMIT 256	  /* records of one kind that are read at once */
+#define SWEEP_LIMIT 1024  /* records of one kind that are read at once */
 #define REFUSED_WAIT 100  /* ms, before it is tried again */
 #define CLOSE_WAIT 2000	  /* ms for what is queued at the end */
 
