@@ -279,6 +279,8 @@ open_mongo(const char *text)
 
 /* --- the bus --- */
 
+#define BUS_STARTS 10000 /* ms that it may take */
+
 static struct {
 	stanConnection *conn;
 	stanSubscription *subs[EVENT__MAX + 1];
@@ -370,6 +372,12 @@ open_bus(const char *url, const char *cluster)
 		s = stanConnOptions_SetNATSOptions(stan, nats);
 	if (s == NATS_OK)
 		s = stanConnection_Connect(&bus.conn, cluster, client, stan);
+	/* A bus that has just started answers for a moment without it. */
+	while (s == NATS_NO_RESPONDERS &&
+	       clock_monotonic() < bus.heard_at + BUS_STARTS) {
+		clock_sleep(50);
+		s = stanConnection_Connect(&bus.conn, cluster, client, stan);
+	}
 	stanConnOptions_Destroy(stan);
 	natsOptions_Destroy(nats);
 	if (s == NATS_OK)
