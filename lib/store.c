@@ -328,16 +328,36 @@ store_ping(struct context *cx)
 	return prepare(cx, c);
 }
 
-/* A filter that the arena owns; a document may begin like it. */
+/* A filter of one or many ids; its taker destroys it. */
+static bson_t *
+ids_filter(const char *const *ids, size_t count)
+{
+	bson_t *filter = bson_new(), which, in;
+	char number[24];
+	bson_oid_t oid;
+
+	if (count == 1) {
+		bson_oid_init_from_string(&oid, ids[0]);
+		BSON_APPEND_OID(filter, "_id", &oid);
+		return filter;
+	}
+	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
+	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(number, sizeof(number), "%zu", i);
+		bson_oid_init_from_string(&oid, ids[i]);
+		BSON_APPEND_OID(&in, number, &oid);
+	}
+	bson_append_array_end(&which, &in);
+	bson_append_document_end(filter, &which);
+	return filter;
+}
+
+/* The same, which the arena owns; a document may begin like it. */
 static bson_t *
 by_id(struct context *cx, const char *id)
 {
-	bson_t *filter = new_bson(cx);
-	bson_oid_t oid;
-
-	bson_oid_init_from_string(&oid, id);
-	BSON_APPEND_OID(filter, "_id", &oid);
-	return filter;
+	return arena_defer(cx->arena, destroy_bson, ids_filter(&id, 1));
 }
 
 static void
@@ -500,31 +520,6 @@ store_find_one(struct context *cx, const struct kind *kind, bson_t *filter,
 	return NULL;
 }
 
-/* One of many ids; its taker destroys it. */
-static bson_t *
-ids_filter(const char *const *ids, size_t count)
-{
-	bson_t *filter = bson_new(), which, in;
-	char number[24];
-	bson_oid_t oid;
-
-	if (count == 1) {
-		bson_oid_init_from_string(&oid, ids[0]);
-		BSON_APPEND_OID(filter, "_id", &oid);
-		return filter;
-	}
-	BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &which);
-	BSON_APPEND_ARRAY_BEGIN(&which, "$in", &in);
-	for (size_t i = 0; i < count; i++) {
-		snprintf(number, sizeof(number), "%zu", i);
-		bson_oid_init_from_string(&oid, ids[i]);
-		BSON_APPEND_OID(&in, number, &oid);
-	}
-	bson_append_array_end(&which, &in);
-	bson_append_document_end(filter, &which);
-	return filter;
-}
-
 static bool
 same_kind(const struct call *a, const struct call *b)
 {
@@ -541,14 +536,15 @@ count_asks(const struct ask *all)
 	return n;
 }
 
-/* What befell the one that asked befell all. */
+/* What befell the one that asked, if anything did, befell all. */
 static void
 share_fail(struct ask *all, const struct fail *fail)
 {
-	all->fail = fail;
-	for (struct ask *a = next(all); fail != NULL && a; a = next(a))
-		a->fail = fail_database(
-			a->cx->arena, arena_strdup(a->cx->arena, fail->cause));
+	for (struct ask *a = all; fail != NULL && a != NULL; a = next(a))
+		a->fail = a == all ? fail
+				   : fail_database(a->cx->arena,
+						   arena_strdup(a->cx->arena,
+								fail->cause));
 }
 
 static const struct fail *
@@ -734,6 +730,17 @@ written(struct context *cx, const struct kind *kind, const void *rec,
 	outbox_wake(cx->service->outbox, kind, head->id, ok ? event : NULL);
 }
 
+static const char *
+text_at(struct context *cx, const bson_iter_t *document, const char *name)
+{
+	bson_iter_t i;
+
+	if (bson_iter_recurse(document, &i) && bson_iter_find(&i, name) &&
+	    BSON_ITER_HOLDS_UTF8(&i))
+		return arena_strdup(cx->arena, bson_iter_utf8(&i, NULL));
+	return "";
+}
+
 /* Notes which inserts were refused.  False when the reply does not say so of
  * any: then nothing is known of the others either. */
 static bool
@@ -760,7 +767,8 @@ note_refused(struct ask *all, const bson_t *reply)
 		a->fail = code == MONGOC_ERROR_DUPLICATE_KEY
 				  ? STORE_DUPLICATE
 				  : fail_database(a->cx->arena,
-						  "an insert is refused");
+						  text_at(a->cx, &errors,
+							  "errmsg"));
 		told = true;
 	}
 	return told;
@@ -797,10 +805,8 @@ static void
 make_adds(struct call *calls)
 {
 	struct ask *all = (struct ask *)calls;
-	const struct fail *fail = add_for(all);
 
-	if (fail != NULL)
-		share_fail(all, fail);
+	share_fail(all, add_for(all));
 }
 
 const struct fail *
@@ -1053,17 +1059,6 @@ store_heard(struct context *cx, const struct event *event)
 			break;
 	}
 	return store_failed(cx, &error);
-}
-
-static const char *
-text_at(struct context *cx, const bson_iter_t *document, const char *name)
-{
-	bson_iter_t i;
-
-	if (bson_iter_recurse(document, &i) && bson_iter_find(&i, name) &&
-	    BSON_ITER_HOLDS_UTF8(&i))
-		return arena_strdup(cx->arena, bson_iter_utf8(&i, NULL));
-	return "";
 }
 
 /* Finds the records that have unsent events. */
