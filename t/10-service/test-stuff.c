@@ -419,9 +419,9 @@ edit_or_read(int i, void *arg)
 		busy.reads++;
 		busy.stale += version < before;
 		snprintf(etag, sizeof(etag), "\"%lld\"", (long long)version);
-		busy.bad += a->status != 200;
-		if (i % 2)
-			busy.bad += strcmp(answer_header(a, "ETag"), etag) != 0;
+		busy.bad +=
+			a->status != 200 ||
+			(i % 2 && strcmp(answer_header(a, "ETag"), etag) != 0);
 	}
 }
 
