@@ -15,7 +15,7 @@ struct service;
 struct context {
 	struct arena *arena;
 	const struct service *service;
-	void *client;  /* store.c's */
+	void *client;  /* the store's */
 	int64_t asked; /* likewise: when it last had the client, monotonic */
 };
 

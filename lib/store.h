@@ -45,7 +45,7 @@ struct index {
 };
 
 /* What a collection holds.  Its indexes end with one without keys; besides
- * them each has the one that store.c's own queries need. */
+ * them each has the one that the store's own queries need. */
 struct kind {
 	const char *collection;
 	const struct field *fields;

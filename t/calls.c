@@ -260,12 +260,12 @@ WRAPPED(bool, mongoc_client_write_command_with_opts, mongoc_client_t *client,
 		     (client, db, command, opts, reply, error));
 }
 
-WRAPPED(bool, mongoc_client_read_command_with_opts, mongoc_client_t *client,
-	const char *db, const bson_t *command, const mongoc_read_prefs_t *prefs,
+WRAPPED(bool, mongoc_collection_read_command_with_opts, mongoc_collection_t *c,
+	const bson_t *command, const mongoc_read_prefs_t *prefs,
 	const bson_t *opts, bson_t *reply, bson_error_t *error)
 {
-	FAIL_COMMAND(mongoc_client_read_command_with_opts, READS, reply,
-		     (client, db, command, prefs, opts, reply, error));
+	FAIL_COMMAND(mongoc_collection_read_command_with_opts, READS, reply,
+		     (c, command, prefs, opts, reply, error));
 }
 
 WRAPPED(bool, mongoc_client_command_simple, mongoc_client_t *client,

@@ -699,7 +699,7 @@ def page_time(path):
         if r.status == 200:
             times.append((time.monotonic() - since) * 1000)
         else:
-            time.sleep(0.5)  # as long as store.c then asks no more
+            time.sleep(0.5)  # as long as store-mongo.c then asks no more
     return statistics.median(times) if times else None
 
 

@@ -245,7 +245,7 @@ main(int argc, char **argv)
 	FCGX_Init();
 	mongoc_init();
 	u = mongoc_uri_new(uri);
-	/* What lib/store.c sets. */
+	/* What lib/store-mongo.c sets. */
 	mongoc_uri_set_option_as_utf8(u, MONGOC_URI_W, "majority");
 	mongoc_uri_set_option_as_bool(u, MONGOC_URI_JOURNAL, true);
 	pool = mongoc_client_pool_new(u);

@@ -205,7 +205,7 @@ byte order_sent[N];
 #define READ(seen) seen = seen | me
 #define UNREAD(seen) seen = seen & (255 - me)
 
-/* lib/store.c: store_heard(), which is $max. */
+/* lib/store-events.c: store_heard(), which is $max. */
 #define NOTE(heard, v) if :: heard < v -> heard = v :: else fi
 
 /* A process ends here, or goes on: it must be able to start anew from what is
