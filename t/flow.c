@@ -279,6 +279,22 @@ buyer_can_buy(const char *stuff_id, int64_t ms)
 	return there;
 }
 
+static bool
+order_is_known(void *filter)
+{
+	return db_count("payments", "orders", filter) == 1;
+}
+
+bool
+buyer_can_pay(const char *order_id, int64_t ms)
+{
+	char *filter = text("{\"_id\":{\"$oid\":\"%s\"}}", order_id);
+	bool known = eventually(ms, order_is_known, filter);
+
+	free(filter);
+	return known;
+}
+
 /* --- the checker --- */
 
 const char *

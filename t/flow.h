@@ -59,6 +59,10 @@ bool buyer_sees(const struct buyer *b, const char *service, const char *path,
 /* Polls until the orders' copy of the listing is available and has a file. */
 bool buyer_can_buy(const char *stuff_id, int64_t ms);
 
+/* Polls until payments has heard of the order: what was only just bought is
+ * lost to it for as long as orders is away. */
+bool buyer_can_pay(const char *order_id, int64_t ms);
+
 /* Runs the checker with more arguments (NULL ends them; NULL: none) and the
  * seconds it may wait.  Returns what it printed, until it is called again;
  * NULL when it could not read the stack. */

@@ -135,6 +135,7 @@ captured_past_us(void)
 
 	stack_restart("orders", "EXPIRATION_WINDOW_SECONDS=3");
 	deal_make(&d, 1000);
+	CU_ASSERT(buyer_can_pay(d.order, 2000));
 	stack_kill("orders", "KILL");
 	TAP_INT(buyer_pays(&d.buyer, d.order, "pm_card_visa")->status, 201);
 	intent = deal_intent(&d);
