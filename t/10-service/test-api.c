@@ -105,6 +105,9 @@ has_a_page(void)
 		   "text/html; charset=utf-8");
 	CU_ASSERT_PTR_NOT_NULL(answer_header(a, "Content-Security-Policy"));
 	CU_ASSERT_PTR_NULL(strstr(a->body, "//")); /* all of it is ours */
+	a = get("/api/docs");
+	TAP_INT(a->status, 301);
+	TAP_STRING(answer_header(a, "Location"), "/api/docs/");
 	TAP_INT(get("/api/docs/docs.js")->status, 200);
 	TAP_INT(get("/api/docs/docs.css")->status, 200);
 	TAP_INT(get("/api/docs/docs.conf")->status, 404);

@@ -164,6 +164,15 @@ pages() {
     done
 }
 
+# The programs in the cluster say of themselves what a build of the same source says.
+described() {
+    local part
+    edge https://ticketing.dev/api/openapi.json | diff - "$build/openapi.json"
+    for part in 'is described' 'is there' 'a page'; do
+        tests t/10-service/test-api "$part"
+    done
+}
+
 # reaches POD PORT ADDRESS
 reaches() { kubectl exec "deployment/$1" -c nginx -- timeout 3 bash -c "exec 3<>/dev/tcp/$3/$2"; }
 
@@ -395,6 +404,7 @@ step 'images: small, not root, without default secrets' images
 step 'skaffold run: everything is there' run
 step 'the demo, through ingress-nginx, unchanged' demo
 step "the storefront's pages and forms, through ingress-nginx" pages
+step 'the API, described by the programs that run' described
 step 'without secrets nothing starts' secretless
 step 'NetworkPolicies deny what they should' denied
 step 'probes are not routed; errors have our shape' unrouted
