@@ -283,7 +283,7 @@ at_the_sidecar(void)
 	const char *was = site;
 	char *url;
 	FILE *f;
-	int port;
+	int port = 0;
 
 	shell("mkdir -p \"$STATE/sidecar\" && python3 -c 'import socket\n"
 	      "s = [socket.create_server((\"127.0.0.1\", 0)) for i in (1, 2)]\n"
