@@ -313,7 +313,6 @@ publish_without_outbox(struct context *cx, const struct unsent *event)
 	bus_publish_wait(cx->service->bus, event->channel, event->body,
 			 strlen(event->body));
 }
-
 /* GCOVR_EXCL_STOP */
 
 /* After a write, known to have happened (ok) or not. */
